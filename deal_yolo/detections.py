@@ -38,8 +38,8 @@ class Detections:
     xyxy: FloatArray
     score: FloatArray
     class_id: IntArray
-    track: IntArray = field(default=None)  # type: ignore[assignment]
-    stage: IntArray = field(default=None)  # type: ignore[assignment]
+    track: IntArray = field(default=None)  # type: ignore[arg-type]
+    stage: IntArray = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         xyxy = np.array(self.xyxy, dtype=np.float32).reshape(-1, 4)
@@ -91,9 +91,9 @@ class Detections:
         Raises:
             MissingExtraError: supervision is not installed.
         """
-        sv = require("supervision", "footage")
+        supervision = require("supervision", "footage")
         tracked = bool((self.track != UNTRACKED).any())
-        result: sv.Detections = sv.Detections(
+        result: sv.Detections = supervision.Detections(
             xyxy=self.xyxy.copy(),
             confidence=self.score.copy(),
             class_id=self.class_id.astype(int),
@@ -108,8 +108,10 @@ class Detections:
         n = len(other)
         return cls(
             xyxy=np.asarray(other.xyxy, np.float32),
-            score=np.ones(n, np.float32) if other.confidence is None else other.confidence,
-            class_id=np.zeros(n, np.int32) if other.class_id is None else other.class_id,
+            score=np.ones(n, np.float32)
+            if other.confidence is None
+            else np.float32(other.confidence),
+            class_id=_filled(other.class_id, n, 0),
             track=_filled(other.tracker_id, n, UNTRACKED),
             stage=_filled(other.data.get("stage"), n, 1),
         )

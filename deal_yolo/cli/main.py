@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deal_yolo import __version__
+from deal_yolo.cli import data
 from deal_yolo.errors import DealYoloError
 
 app = typer.Typer(
@@ -29,10 +30,15 @@ def _print_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Find, count and track small animals in drone images."""
+
+
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -1,0 +1,101 @@
+"""Start a model from the weights of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deal_yolo.errors import WeightsError
+from deal_yolo.model.network import DealModel
+
+PREFIX = "model."
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What was taken over.
+
+    Args:
+        taken: our tensors that now hold the other model's values.
+        left: our tensors that kept their own.
+    """
+
+    taken: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def summary(self, model: DealModel) -> str:
+        """One line: tensors, share of the parameters, and layers wholly or partly taken."""
+        parameters = {n: p.numel() for n, p in model.named_parameters()}
+        share = sum(parameters.get(n, 0) for n in self.taken) / sum(parameters.values())
+        taken = {_layer(n) for n in self.taken}
+        left = {_layer(n) for n in self.left if n in parameters}
+        whole, part = sorted(taken - left), sorted(taken & left)
+        return (
+            f"took over {len(self.taken)} tensors, {share:.0%} of the parameters: "
+            f"layers {_listed(whole)} whole, {_listed(part)} in part"
+        )
+
+
+def _layer(name: str) -> int:
+    return int(name.removeprefix(PREFIX).partition(".")[0])
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"
+
+
+@torch.no_grad()
+def transfer(model: DealModel, tensors: Mapping[str, Tensor]) -> Transfer:
+    """Copy into ``model`` every layer that fits.
+
+    A layer fits where the names and shapes of all its tensors agree. For weights of another model (YOLOv8's, say) the
+    names are mapped first by the ``transfer`` table of the model's YAML, our layer to its layer.
+
+    Args:
+        model: changed in place.
+        tensors: state dict of the other model.
+
+    Raises:
+        WeightsError: not one tensor fits.
+    """
+    own = {n: t for n, t in model.state_dict().items() if n.startswith(PREFIX)}
+    table = model.yaml.get("transfer") or {}
+    # All names there: the same architecture, at most with other classes or another width.
+    same = all(n in tensors for n in own)
+    sources = {n: n if same or not table else _mapped(n, table) for n in own}
+
+    def fits(name: str) -> bool:
+        source = sources[name]
+        return source in tensors and tensors[source].shape == own[name].shape
+
+    taken = []
+    for names in _parts(own).values():
+        # A convolution without its batch norm, or the reverse, would be of no use.
+        if all(map(fits, names)):
+            for name in names:
+                own[name].copy_(tensors[sources[name]])
+            taken += names
+    if not taken:
+        raise WeightsError("no layer of the weights to start from fits this model")
+    return Transfer(tuple(taken), tuple(n for n in own if n not in set(taken)))
+
+
+def _parts(names: Iterable[str]) -> dict[str, list[str]]:
+    """Tensor names by the convolution (with its batch norm) or plain layer they belong to."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        owner, _, _ = name.rpartition(".")
+        inner = owner.rpartition(".")
+        parts.setdefault(inner[0] if inner[2] in {"conv", "bn"} else owner, []).append(name)
+    return parts
+
+
+def _mapped(name: str, table: Mapping[int | str, int | str]) -> str | None:
+    rest = name.removeprefix(PREFIX)
+    for own, other in table.items():
+        if rest.startswith(f"{own}."):
+            return f"{PREFIX}{other}{rest[len(str(own)) :]}"
+    return None
