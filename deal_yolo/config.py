@@ -102,26 +102,30 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        inner = [a for a in args if a is not type(None)]
-        return _convert(value, inner[0], where)
-    if hint is Any:
-        return value
+        return _convert(value, next(a for a in args if a is not type(None)), where)
     if origin is Literal:
         if value not in args:
             raise ConfigError(f"{where} must be one of {', '.join(map(str, args))}, not {value}")
         return value
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(v, args[0], where) for v in value)
-    if origin is dict and isinstance(value, Mapping):
-        return {_convert(k, args[0], where): _convert(v, args[1], where) for k, v in value.items()}
+    if origin in (tuple, dict):
+        return _convert_container(value, origin, args, where)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_mapping(typing.cast(type, hint), value, where)
     if hint is float and type(value) is int:
         return float(value)
-    if isinstance(hint, type) and type(value) is hint:
+    if hint is Any or type(value) is hint:
         return value
-    wanted = getattr(hint, "__name__", str(hint)) if origin is None else origin.__name__
-    raise ConfigError(f"{where} must be of type {wanted}, not {value!r}")
+    raise ConfigError(f"{where} must be of type {getattr(hint, '__name__', hint)}, not {value!r}")
+
+
+def _convert_container(value: Any, origin: Any, args: tuple[Any, ...], where: str) -> Any:
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(v, args[0], where) for v in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {_convert(k, args[0], where): _convert(v, args[1], where) for k, v in value.items()}
+    raise ConfigError(
+        f"{where} must be a {'list' if origin is tuple else 'mapping'}, not {value!r}"
+    )
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

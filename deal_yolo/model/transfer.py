@@ -51,8 +51,8 @@ def _listed(numbers: list[int]) -> str:
 def transfer(model: DealModel, tensors: Mapping[str, Tensor]) -> Transfer:
     """Copy into ``model`` every layer that fits.
 
-    A layer fits where the names and shapes of all its tensors agree. For weights of another model (YOLOv8's, say) the
-    names are mapped first by the ``transfer`` table of the model's YAML, our layer to its layer.
+    A layer fits where the names and shapes of all its tensors agree. For weights of another model
+    (YOLOv8's, say) the names are mapped first by the ``transfer`` table of the model's YAML.
 
     Args:
         model: changed in place.
@@ -65,18 +65,18 @@ def transfer(model: DealModel, tensors: Mapping[str, Tensor]) -> Transfer:
     table = model.yaml.get("transfer") or {}
     # All names there: the same architecture, at most with other classes or another width.
     same = all(n in tensors for n in own)
-    sources = {n: n if same or not table else _mapped(n, table) for n in own}
+    sources = {n: tensors.get(n if same or not table else _mapped(n, table)) for n in own}
 
     def fits(name: str) -> bool:
         source = sources[name]
-        return source in tensors and tensors[source].shape == own[name].shape
+        return source is not None and source.shape == own[name].shape
 
     taken = []
     for names in _parts(own).values():
         # A convolution without its batch norm, or the reverse, would be of no use.
         if all(map(fits, names)):
             for name in names:
-                own[name].copy_(tensors[sources[name]])
+                own[name].copy_(sources[name])
             taken += names
     if not taken:
         raise WeightsError("no layer of the weights to start from fits this model")
@@ -93,9 +93,9 @@ def _parts(names: Iterable[str]) -> dict[str, list[str]]:
     return parts
 
 
-def _mapped(name: str, table: Mapping[int | str, int | str]) -> str | None:
+def _mapped(name: str, table: Mapping[int | str, int | str]) -> str:
     rest = name.removeprefix(PREFIX)
     for own, other in table.items():
         if rest.startswith(f"{own}."):
             return f"{PREFIX}{other}{rest[len(str(own)) :]}"
-    return None
+    return ""
