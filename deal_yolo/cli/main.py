@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deal_yolo import __version__
-from deal_yolo.cli import data
+from deal_yolo.cli import data, predict
 from deal_yolo.errors import DealYoloError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def _root(
     """Find, count and track small animals in drone images."""
 
 
+app.command("predict")(predict.predict)
 app.add_typer(data.app, name="data")
 
 

@@ -1,0 +1,80 @@
+"""ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from deal_yolo.errors import ConfigError, WeightsError
+from deal_yolo.infer.backends.base import FloatArray
+from deal_yolo.metadata import Metadata
+
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+class OnnxBackend:
+    """A graph made by ``deal-yolo export``: input ``images``, output ``detections``.
+
+    Args:
+        path: the ``.onnx`` file.
+        threads: CPU threads within an operator; None leaves it to ONNX Runtime.
+        device: ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        WeightsError: the file is damaged, has no metadata, or another input or output.
+        ConfigError: this ONNX Runtime cannot use the device.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            session = ort.InferenceSession(str(path), options, providers=_providers(device))
+        except _LOAD_ERRORS as error:
+            reason = " ".join(str(error).split())
+            raise WeightsError(f"{path} is not a usable ONNX file: {reason}") from error
+        self._session = session
+        self.metadata = Metadata.from_strings(
+            session.get_modelmeta().custom_metadata_map, str(path)
+        )
+        shape = _check_form(session, len(self.metadata.names), path)
+        self.batch_size = shape[0]
+        height, width = shape[2:]
+        self.input_size = None if height is None or width is None else (height, width)
+
+    def __call__(self, batch: FloatArray) -> FloatArray:
+        """See `deal_yolo.infer.backends.base.Backend`."""
+        return cast(FloatArray, self._session.run(["detections"], {"images": batch})[0])
+
+
+def _providers(device: str) -> list[str]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if device.startswith("cuda") and "CUDAExecutionProvider" in ort.get_available_providers():
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    raise ConfigError(f"this ONNX Runtime has no device '{device}': use cpu")
+
+
+def _check_form(session: Any, classes: int, path: Path) -> tuple[int | None, ...]:
+    """The input shape of a graph of our form, None where it is free."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if [i.name for i in inputs] != ["images"] or "detections" not in [o.name for o in outputs]:
+        raise WeightsError(f"{path} is not a graph made by 'deal-yolo export'")
+    last = next(o for o in outputs if o.name == "detections").shape[-1]
+    if isinstance(last, int) and last != 4 + classes:
+        raise WeightsError(
+            f"{path} gives {last - 4} class scores but names {classes} classes: export it again"
+        )
+    return tuple(d if isinstance(d, int) else None for d in inputs[0].shape)

@@ -1,0 +1,48 @@
+"""Uniform windows over every image: thorough and slow, the measure for the second look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from deal_yolo.boxes import window_grid
+from deal_yolo.config import SliceConfig
+from deal_yolo.detections import Detections
+from deal_yolo.infer.detector import Detector, Look
+from deal_yolo.infer.postprocess import suppress
+from deal_yolo.infer.preprocess import Image
+from deal_yolo.infer.windows import look_at, seeing, without_cut
+
+
+class Sliced:
+    """A detector run on overlapping windows that cover the image.
+
+    Args:
+        detector: looks at the windows.
+        config: how they are laid.
+    """
+
+    def __init__(self, detector: Detector, config: SliceConfig | None = None) -> None:
+        self.config = config or SliceConfig()
+        self.detector = seeing(detector, self.config.window_imgsz)
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """The objects in each image, in its px; see `Strategy`."""
+        return [look.detections for look in self.look(images)]
+
+    def look(self, images: Sequence[Image]) -> list[Look]:
+        """The same, with the windows used and the time taken."""
+        return [self._look_at_one(image) for image in images]
+
+    def _look_at_one(self, image: Image) -> Look:
+        start = time.perf_counter()
+        c, size = self.config, (image.shape[0], image.shape[1])
+        windows = window_grid(size[1], size[0], c.window, c.overlap)
+        parts = look_at(self.detector, [(image, w) for w in windows])
+        shared = c.overlap * c.window
+        whole = [
+            without_cut(part, window, size, c.border, shared)
+            for part, window in zip(parts, windows, strict=True)
+        ]
+        found = suppress(Detections.concatenate(whole), c.nms_iou, self.detector.max_det)
+        return Look(found, windows, time.perf_counter() - start)
