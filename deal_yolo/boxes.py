@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.floating]
 
 def area(boxes: Boxes) -> Floats:
     """``(n,)`` areas in square pixels; a box turned inside out has none."""
-    size = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None)
+    size: Floats = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None)
     return size[:, 0] * size[:, 1]
 
 

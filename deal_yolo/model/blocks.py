@@ -75,7 +75,7 @@ class LDConv(nn.Module):
         """Fold the batch norm into the convolution, for inference."""
         self.conv = fuse_conv_and_bn(self.conv, self.bn)
         del self.bn
-        self.forward = self.forward_fused  # type: ignore[method-assign]
+        self.forward = self.forward_fused
 
 
 def start_points(points: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Training through ultralytics' engine (needs the extra ``train``)."""

@@ -1,0 +1,200 @@
+"""The hooks into ultralytics' trainer: our model, loss, parameter groups and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import optim
+from ultralytics.cfg import DEFAULT_CFG
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import init_seeds, unwrap_model
+
+from deal_yolo.metadata import Metadata
+from deal_yolo.model.checkpoint import load_tensors, save_model
+from deal_yolo.model.network import DealModel
+from deal_yolo.model.transfer import transfer
+from deal_yolo.train import state
+from deal_yolo.train.optim import slow_offsets
+from deal_yolo.train.precision import autocast_dtype
+from deal_yolo.train.settings import Run
+
+
+def overrides(run: Run, resume: bool) -> dict[str, Any]:
+    """The settings of a run in ultralytics' names."""
+    config = run.config
+    values: dict[str, Any] = {
+        "cache": "ram",
+        "plots": True,
+        "val": True,
+        "amp": False,  # the model chooses its own precision, and ultralytics' check downloads
+        **config.ultralytics,
+        "task": "detect",
+        "mode": "train",
+        "model": run.model_name,
+        "data": str(run.windows),
+        "epochs": config.epochs,
+        "imgsz": config.imgsz,
+        "batch": config.batch,
+        "device": run.device or None,
+        "optimizer": config.optimizer,
+        "lr0": config.lr0,
+        "seed": config.seed,
+        "workers": config.workers,
+        "pretrained": False,
+        "save_dir": str(run.out),
+        "exist_ok": True,
+        "resume": resume,
+    }
+    return values
+
+
+class DealTrainer(DetectionTrainer):
+    """Ultralytics' detection trainer for a `Run`, found in the folder that ``save_dir`` names.
+
+    The run comes from its folder, not as an argument, because with several GPUs ultralytics
+    starts processes that make the trainer again from ``overrides`` alone.
+
+    Nothing is pickled: the state of the run is tensors and numbers (see `state`), the best weights
+    are safetensors.
+
+    Args:
+        cfg: ultralytics' defaults.
+        overrides: what `overrides` gives.
+        _callbacks: ultralytics' callbacks.
+    """
+
+    def __init__(
+        self,
+        cfg: Any = DEFAULT_CFG,
+        overrides: dict[str, Any] | None = None,
+        _callbacks: dict[str, list[Any]] | None = None,
+    ) -> None:
+        settings = dict(overrides or {})
+        self.run = Run.load(Path(settings["save_dir"]))
+        self.taken: str = ""
+        threads = torch.get_num_threads()
+        super().__init__(cfg, settings, _callbacks)
+        torch.set_num_threads(threads)  # ultralytics leaves one core idle on a CPU
+        self.add_callback("on_train_epoch_start", _seed_epoch)
+
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """Take note of the wish; ultralytics would look for its own pickled file."""
+        self.resume = bool(self.args.resume)
+
+    def setup_model(self) -> dict[str, Any] | None:
+        """Build the model, from scratch, from other weights, or as it was."""
+        model = DealModel(self.run.model, self.run.config.loss)
+        model.autocast_dtype = autocast_dtype(self.run.config.precision, self.device)
+        self.model = model
+        if self.resume:
+            return state.load(self.run.last)
+        if self.run.pretrained is not None:
+            self.taken = transfer(model, load_tensors(self.run.pretrained)).summary(model)
+        return None
+
+    def _setup_train(self) -> None:
+        super()._setup_train()
+        model = unwrap_model(self.model)
+        if model.autocast_dtype is torch.float16:
+            self.scaler = torch.amp.GradScaler(self.device.type)
+        if self.run.config.loss.nwd_constant is None and not self.resume:
+            constant = mean_object_size(self.train_loader.dataset.labels, self.args.imgsz)
+            for module in (model, self.ema.ema):
+                module.box_loss.nwd_constant.fill_(constant)
+
+    def build_optimizer(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> optim.Optimizer:
+        """Ultralytics' optimiser, with LDConv's offsets in a slower group."""
+        optimizer = super().build_optimizer(model, *args, **kwargs)
+        slow_offsets(optimizer, unwrap_model(model), self.run.config.offset_lr)
+        return optimizer
+
+    def save_model(self) -> bool:
+        """Write the state of the run, and the weights if they are the best so far."""
+        state.save(self, self.run.last)
+        if self.best_fitness == self.fitness:
+            save_model(self.ema.ema, self.metadata(), self.run.best)
+        return True
+
+    def metadata(self) -> Metadata:
+        """What goes with the weights of this epoch."""
+        config = self.run.config
+        return Metadata(
+            names=self.run.names,
+            imgsz=config.imgsz,
+            strides=tuple(int(s) for s in unwrap_model(self.model).stride),
+            model=self.run.model,
+            score_threshold=self._best_f1_score(),
+            training={
+                "model": self.run.model_name,
+                "data": self.run.data.name,
+                "epoch": self.epoch + 1,
+                **{k: getattr(config, k) for k in ("epochs", "batch", "optimizer", "lr0", "seed")},
+                "loss": {"iou": config.loss.iou, "nwd_weight": config.loss.nwd_weight},
+                "nwd_constant": float(unwrap_model(self.model).box_loss.nwd_constant),
+                "precision": str(unwrap_model(self.model).autocast_dtype or torch.float32),
+                "window_metrics": {
+                    k.removeprefix("metrics/"): round(float(v), 5)
+                    for k, v in self.metrics.items()
+                    if k.startswith("metrics/")
+                },
+            },
+        )
+
+    def _best_f1_score(self) -> float:
+        curve = np.asarray(self.validator.metrics.box.f1_curve)
+        if curve.size == 0:
+            return 0.25
+        best = int(curve.mean(0).argmax())
+        return round(float(self.validator.metrics.box.px[best]), 3)
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Go on after the last whole epoch of `state`."""
+        if ckpt is not None:
+            self.start_epoch = state.restore(self, ckpt)
+
+    def final_eval(self) -> None:
+        """Nothing: the best weights were scored in the epoch that made them."""
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        if self.loss is not None and not self.loss.isfinite():
+            raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}")
+        return False
+
+    def get_validator(self) -> Any:
+        """Ultralytics' validator, with as many boxes an image as the protocol counts."""
+        validator = super().get_validator()
+        validator.args = copy(validator.args)
+        return validator
+
+
+def mean_object_size(labels: list[dict[str, Any]], imgsz: int) -> float:
+    """Mean of the square root of the boxes' areas, in px of the model's input.
+
+    Args:
+        labels: ultralytics' label records: ``bboxes`` ``(n, 4)`` as shares of ``shape`` (h, w).
+        imgsz: px that the longer side of an image has in the input.
+    """
+    sizes = []
+    for record in labels:
+        height, width = record["shape"]
+        scale = imgsz / max(height, width)
+        box = np.asarray(record["bboxes"], dtype=float).reshape(-1, 4)
+        sizes.append(np.sqrt(box[:, 2] * width * scale * box[:, 3] * height * scale))
+    every = np.concatenate(sizes) if sizes else np.zeros(0)
+    mean = float(every.mean()) if len(every) else math.nan
+    return mean if mean > 0 else 12.8
+
+
+def _seed_epoch(trainer: DealTrainer) -> None:
+    """Make each epoch's order and augmentation its own, so that a resumed run repeats it."""
+    seed = trainer.args.seed + 1000 * (trainer.epoch + 1) + RANK + 1
+    init_seeds(seed, deterministic=trainer.args.deterministic)
+    generator = getattr(trainer.train_loader, "generator", None)
+    if generator is not None:
+        generator.manual_seed(seed)

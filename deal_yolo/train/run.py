@@ -1,0 +1,124 @@
+"""From a data set to trained weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from deal_yolo.config import find_config
+from deal_yolo.datasets.dataset import Dataset, load_dataset
+from deal_yolo.datasets.tile import tile_dataset
+from deal_yolo.errors import OutputError, WeightsError
+from deal_yolo.model.checkpoint import load_tensors, read_metadata
+from deal_yolo.model.network import model_config
+from deal_yolo.train.engine import DealTrainer, overrides
+from deal_yolo.train.settings import FILE, Run, TrainConfig
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave.
+
+    Args:
+        best: the best weights.
+        epoch: the epoch, from 1, that they are from.
+        metrics: ultralytics' figures of that epoch on the validation windows.
+        taken: what was taken over from other weights; empty where there were none.
+        seconds: time of training.
+    """
+
+    best: Path
+    epoch: int
+    metrics: dict[str, float]
+    taken: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; see `Run` for the fields."""
+
+    model: str
+    data: str
+    out: Path
+    config: TrainConfig
+    device: str = ""
+    pretrained: Path | None = None
+
+
+def prepare(request: Request) -> Run:
+    """Check all that can be checked before training, cut the windows, and write the run's folder.
+
+    Raises:
+        ConfigError: the model or a setting is wrong.
+        DatasetError: the data set is missing or lacks a split.
+        WeightsError: the weights to start from cannot be read.
+        OutputError: the folder cannot be written, or holds a run already.
+    """
+    dataset = load_dataset(find_config("data", request.data))
+    for split in ("train", "val"):
+        dataset.images(split)
+    model = model_config(request.model, len(dataset.names))
+    if request.pretrained is not None:
+        load_tensors(request.pretrained)
+    out = request.out.resolve()
+    if (out / FILE).exists():
+        raise OutputError(f"{out} holds a run already: add --resume, or choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror}") from error
+    run = Run(
+        out=out,
+        model=model,
+        model_name=request.model,
+        data=dataset.yaml.resolve(),
+        windows=_windows(dataset, out),
+        names=dataset.names,
+        config=request.config,
+        device=request.device,
+        pretrained=None if request.pretrained is None else request.pretrained.resolve(),
+    )
+    run.save()
+    return run
+
+
+def _windows(dataset: Dataset, out: Path) -> Path:
+    if dataset.config.tile is None:
+        return dataset.yaml.resolve()
+    return tile_dataset(dataset, out / "windows", dataset.config.tile)
+
+
+def train(run: Run, resume: bool = False) -> Result:
+    """Train to the end.
+
+    Args:
+        run: from `prepare`, or `Run.load` to go on with an earlier one.
+        resume: go on after the last whole epoch.
+
+    Raises:
+        WeightsError: there is nothing to resume, or no epoch could be finished.
+    """
+    start = time.monotonic()
+    if resume and not run.last.is_file():
+        raise WeightsError(f"nothing to resume: {run.last} is missing")
+    trainer = DealTrainer(overrides=overrides(run, resume))
+    trainer.train()
+    if not run.best.is_file():
+        raise WeightsError(f"no weights in {run.out}: training ended before its first epoch")
+    training = read_metadata(run.best).training
+    return Result(
+        best=run.best,
+        epoch=training["epoch"],
+        metrics=training["window_metrics"],
+        taken=trainer.taken,
+        seconds=time.monotonic() - start,
+    )
+
+
+def with_options(config: TrainConfig, **options: object) -> TrainConfig:
+    """A recipe with the options that were given (those not None) in place of its own."""
+    given = {k: v for k, v in options.items() if v is not None}
+    return dataclasses.replace(config, **given)  # type: ignore[arg-type]
