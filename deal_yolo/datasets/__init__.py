@@ -1,0 +1,1 @@
+"""Data sets: read, convert, check, describe, cut into windows, augment."""
