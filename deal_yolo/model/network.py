@@ -48,6 +48,8 @@ def model_config(model: str | Path, nc: int | None = None) -> dict[str, Any]:
     for key in ("scales", "backbone", "head"):
         if not config.get(key):
             raise ConfigError(f"{path}: key '{key}' is missing")
+    # As JSON, in the metadata of weights, has it.
+    config["transfer"] = {str(k): str(v) for k, v in (config.get("transfer") or {}).items()}
     config["scale"] = scale or config.get("scale", "n")
     if config["scale"] not in config["scales"]:
         raise ConfigError(
@@ -209,7 +211,8 @@ def _build_row(
             raise ValueError(f"cannot sum maps of {inputs} channels")
         return Sum(), inputs[0]
     if name == "Detect":
-        return DetectV8(*args, ch=inputs), 0
+        (nc,) = args
+        return DetectV8(nc, ch=inputs), 0
     raise ValueError(
         f"unknown module '{name}', known are Conv, C2f, SPPF, LDConv, SSFF, Upsample, Concat, Sum, "
         "Detect"

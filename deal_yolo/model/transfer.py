@@ -93,9 +93,9 @@ def _parts(names: Iterable[str]) -> dict[str, list[str]]:
     return parts
 
 
-def _mapped(name: str, table: Mapping[int | str, int | str]) -> str:
+def _mapped(name: str, table: Mapping[str, str]) -> str:
     rest = name.removeprefix(PREFIX)
     for own, other in table.items():
         if rest.startswith(f"{own}."):
-            return f"{PREFIX}{other}{rest[len(str(own)) :]}"
+            return f"{PREFIX}{other}{rest.removeprefix(own)}"
     return ""

@@ -19,7 +19,7 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     # Older versions of torch do not tell; there it has to be asked for by name.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

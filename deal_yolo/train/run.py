@@ -121,4 +121,4 @@ def train(run: Run, resume: bool = False) -> Result:
 def with_options(config: TrainConfig, **options: object) -> TrainConfig:
     """A recipe with the options that were given (those not None) in place of its own."""
     given = {k: v for k, v in options.items() if v is not None}
-    return dataclasses.replace(config, **given)  # type: ignore[arg-type]
+    return dataclasses.replace(config, **given)

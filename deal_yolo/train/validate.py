@@ -90,11 +90,8 @@ def validate(
 def _rows(validator: DetectionValidator) -> list[Row]:
     metrics = validator.metrics
     images, objects = metrics.nt_per_image, metrics.nt_per_class
-    rows = [
-        Row(
-            "all", int(validator.seen), int(np.sum(objects)), *map(float, metrics.mean_results()[:4])
-        )
-    ]
+    figures = map(float, metrics.mean_results()[:4])
+    rows = [Row("all", int(validator.seen), int(np.sum(objects)), *figures)]
     for i, number in enumerate(metrics.ap_class_index):
         figures = map(float, metrics.class_result(i)[:4])
         rows.append(Row(metrics.names[number], int(images[number]), int(objects[number]), *figures))
