@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deal_yolo import __version__
-from deal_yolo.cli import data, predict
+from deal_yolo.cli import data, eval, predict
 from deal_yolo.errors import DealYoloError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ def _root(
 
 
 app.command("predict")(predict.predict)
+app.command("eval")(eval.evaluate)
 app.add_typer(data.app, name="data")
 
 
