@@ -1,0 +1,1 @@
+"""Exact export to ONNX and TensorRT."""
