@@ -79,6 +79,29 @@ def tile(
     _print(rows, {"data": str(made), "rows": rows} if json else None)
 
 
+@app.command()
+def preview(
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", help="PNG to write.")],
+    augment: Annotated[
+        str, typer.Option(help="Augmentation YAML, or the name of a shipped one.")
+    ] = "augment-aerial",
+    count: Annotated[int, typer.Option(min=1, max=200, help="Windows to show.")] = 12,
+    seed: Annotated[int, typer.Option(help="Decides which, and what is done to them.")] = 0,
+) -> None:
+    """Write a sheet of training windows, each as it is and augmented, with its boxes."""
+    from deal_yolo.config import load
+    from deal_yolo.datasets.augment import Augmentation, AugmentConfig
+    from deal_yolo.datasets.dataset import load_dataset
+    from deal_yolo.datasets.preview import preview as make
+
+    dataset = load_dataset(find_config("data", data))
+    recipe = find_config("train", augment)
+    augmentation = Augmentation(load(AugmentConfig, recipe), seed, str(recipe))
+    shown = make(dataset, augmentation, out, count, seed)
+    typer.echo(f"{shown} windows in {out}", err=True)
+
+
 def _numbers(text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None

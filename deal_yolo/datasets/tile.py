@@ -14,21 +14,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 import yaml
 
-from deal_yolo.boxes import clip, inside_share, shift, window_grid
+from deal_yolo.boxes import window_grid
 from deal_yolo.datasets.dataset import Dataset, TileConfig
 from deal_yolo.datasets.files import made_whole, write_atomic
-from deal_yolo.datasets.images import Image, WindowReader, window_reader
+from deal_yolo.datasets.images import Image, window_reader
 from deal_yolo.datasets.labels import Labels, format_rows, to_row
+from deal_yolo.datasets.window import window_labels, window_pixels
 from deal_yolo.errors import DatasetError, OutputError
 
 __all__ = ["TileConfig", "Window", "read_manifest", "tile_dataset"]
 
-BLACK = (8, 8, 8)  # JPEG leaves a little noise in black
-PADDING = 114  # the grey that ultralytics pads with
-LEAST_SIDE = 2.0  # px of the window; a smaller object cannot be learnt
 QUALITY = 95
 MANIFEST = "manifest.csv"
 JOB = "tile.json"
@@ -231,11 +228,11 @@ def _tile_photo(job: _Job, folder: Path) -> list[Window]:
         for scale in job.config.scales:
             side = max(1, round(job.config.size / scale))
             for area in window_grid(reader.width, reader.height, side, job.config.overlap):
-                part = _labels_in(labels, area, scale, job.config)
+                part = window_labels(labels, area, scale, job.config)
                 name = f"{job.name}__{round(scale * 100)}_{area[0]}_{area[1]}"
                 if part.ignore.all() and not _keeps_background(job, name):
                     continue
-                pixels = _pixels(reader, area, scale, job.config)
+                pixels = window_pixels(reader, area, scale, job.config)
                 if pixels is None:
                     continue
                 _write_window(folder, job, name, pixels, part)
@@ -261,42 +258,6 @@ def _tile_photo(job: _Job, folder: Path) -> list[Window]:
 def _keeps_background(job: _Job, name: str) -> bool:
     digest = hashlib.sha256(f"{job.config.seed} {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < job.config.background * 2**64
-
-
-def _pixels(
-    reader: WindowReader, area: np.ndarray, scale: float, config: TileConfig
-) -> Image | None:
-    """``(size, size, 3)`` pixels of a window, or None where the photo is mostly black."""
-    x1, y1 = int(area[0]), int(area[1])
-    x2, y2 = min(int(area[2]), reader.width), min(int(area[3]), reader.height)
-    pixels = reader.read(x1, y1, x2, y2)
-    black = cv2.countNonZero(cv2.inRange(pixels, (0, 0, 0), BLACK))
-    if 1 - black / ((x2 - x1) * (y2 - y1)) < config.real:
-        return None
-    size = config.size
-    if scale != 1:
-        width = min(size, max(1, round((x2 - x1) * scale)))
-        height = min(size, max(1, round((y2 - y1) * scale)))
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=way), np.uint8)
-    height, width = pixels.shape[:2]
-    if (height, width) != (size, size):
-        canvas = np.full((size, size, 3), PADDING, np.uint8)
-        canvas[:height, :width] = pixels
-        pixels = canvas
-    return pixels
-
-
-def _labels_in(labels: Labels, area: np.ndarray, scale: float, config: TileConfig) -> Labels:
-    """The labels that touch a window, in its pixels; too little of one makes it an ignored one."""
-    share = inside_share(labels.xyxy, area[None].astype(np.float32))[:, 0]
-    touching = share > 0
-    part, share = labels.select(touching), share[touching]
-    boxes = clip(
-        shift(part.xyxy, -float(area[0]), -float(area[1])) * scale, config.size, config.size
-    )
-    small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) < LEAST_SIDE
-    return Labels(boxes, part.class_id, part.ignore | (share < config.visible) | small)
 
 
 def _write_window(folder: Path, job: _Job, name: str, pixels: Image, labels: Labels) -> None:
