@@ -28,7 +28,7 @@ def evaluate(
         ),
     ] = None,
     imgsz: Annotated[
-        int | None, typer.Option(help="Side at which a whole photo is seen, px.")
+        int | None, typer.Option(help="Px at which a photo (sliced: a window) is seen.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     predictions: Annotated[
@@ -52,10 +52,10 @@ def evaluate(
 ) -> None:
     """Score strategies, or predictions of other tools, on the photos of a split."""
     from deal_yolo.datasets.dataset import load_dataset
-    from deal_yolo.datasets.files import write_atomic
     from deal_yolo.evaluate.evaluation import CalibrationSplit, Options
     from deal_yolo.evaluate.evaluation import evaluate as score
     from deal_yolo.evaluate.gallery import write_galleries
+    from deal_yolo.evaluate.predictions import write_json
     from deal_yolo.evaluate.run import Runner, gather
     from deal_yolo.evaluate.split import load_splits
     from deal_yolo.evaluate.table import tables
@@ -67,11 +67,10 @@ def evaluate(
     found = gather(splits, strategy, runner, other)
     result = score(splits[0], found[0], options, *map(CalibrationSplit, splits[1:], found[1:]))
 
-    figures = json_module.dumps(result.as_json(), indent=2)
     if json == Path("-"):
-        typer.echo(figures)
+        typer.echo(json_module.dumps(result.as_json(), indent=2))
     elif json is not None:
-        write_atomic(json, figures + "\n")
+        write_json(json, result.as_json(), indent=2)
     if gallery is not None:
         write_galleries(gallery, result)
     Console(stderr=json == Path("-")).print(tables(result))

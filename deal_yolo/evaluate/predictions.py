@@ -57,8 +57,17 @@ def write_predictions(path: Path, split: Split, predictions: Predictions) -> Non
             row for number, found in enumerate(predictions.found) for row in _rows(number, found)
         ],
     }
+    write_json(path, content)
+
+
+def write_json(path: Path, content: object, indent: int | None = None) -> None:
+    """Write a JSON file, whole or not at all; its folder is made.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
-        write_atomic(path, json.dumps(content))
+        write_atomic(path, json.dumps(content, indent=indent) + "\n")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

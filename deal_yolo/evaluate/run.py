@@ -75,8 +75,8 @@ class Runner:
 
     Args:
         weights: file of the model; None takes what the folder holds.
-        imgsz: side in px at which a whole photo is seen, also by the first of two looks; None is
-            the model's own.
+        imgsz: px at which a whole photo is seen, also by the first of two looks, or with
+            ``sliced`` a window, as in ``deal-yolo predict``; None is the model's own.
         threads: CPU threads; None leaves it to the engine.
         folder: where predictions are kept; None keeps none.
         progress: wraps the photos to show how far the work is.
@@ -152,7 +152,9 @@ class Runner:
             if self.imgsz is not None:
                 refine = replace(refine, first_imgsz=self.imgsz)
             return build_strategy(name.kind, self._detector, refine=refine)
-        slices = name.config if isinstance(name.config, SliceConfig) else None
+        slices = SliceConfig(window_imgsz=self.imgsz)
+        if isinstance(name.config, SliceConfig):
+            slices = name.config
         if name.kind == "sahi":
             from deal_yolo.evaluate.sahi import Sahi  # an optional package
 

@@ -84,19 +84,19 @@ def many(
 
 
 def save_dataset(root: Path, photos: int = 3) -> Path:
-    """A data set with the splits val and test: red squares and green ones on black.
+    """A data set of photos of 64 px that the graph of `tests.infer.graph` sees as they are.
 
-    Beside ``test.txt`` there is ``empty.txt``, photos without labels.
+    Val and test have a red square in each photo and a green one in every other; train has no
+    label at all.
     """
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
     for split in ("val", "test"):
         for number in range(photos):
-            image = np.zeros((64, 96, 3), np.uint8)
-            lines = []
-            for class_id, x in enumerate((8 + 8 * number, 64)[: 1 + number % 2]):
-                image[24:40, x : x + 16, 2 - class_id] = 200
-                lines.append(f"{class_id} {(x + 8) / 96} {32 / 64} {16 / 96} {16 / 64}\n")
+            image, lines = np.zeros((64, 64, 3), np.uint8), []
+            for class_id, x in enumerate((4, 36)[: 1 + number % 2]):
+                image[20:36, x : x + 16, 2 - class_id] = 200
+                lines.append(f"{class_id} {(x + 8) / 64} {28 / 64} 0.25 0.25\n")
             cv2.imwrite(str(root / "images" / f"{split}{number}.png"), image)
             (root / "labels" / f"{split}{number}.txt").write_text("".join(lines))
         files = "".join(f"images/{split}{n}.png\n" for n in range(photos))
