@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from deal_yolo import __version__
-from deal_yolo.cli import data, eval, predict
+from deal_yolo.cli import data, eval, info, predict, train, val
 from deal_yolo.errors import DealYoloError
+
+# Newer versions of typer carry their own click, older ones import it; this is the class of either.
+USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="deal-yolo",
@@ -17,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 
@@ -38,18 +43,47 @@ def _root(
     """Find, count and track small animals in drone images."""
 
 
+app.command("info")(info.info)
+app.command("train")(train.train)
+app.command("val")(val.val)
 app.command("predict")(predict.predict)
 app.command("eval")(eval.evaluate)
 app.add_typer(data.app, name="data")
 
 
-def main() -> None:
-    """Run the command line; the entry point of ``deal-yolo``."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; every error is one line on standard error.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit status: 0 well, 2 bad usage or input, 1 other failure, 130 interrupted.
+    """
+    command = typer.main.get_command(app)
     try:
-        app()
+        status = command.main(arguments, prog_name="deal-yolo", standalone_mode=False)
+    except USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return 2
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        return _fail(f"{error.format_message()}{hint}", 2)
     except DealYoloError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        sys.exit(130)
+        return _fail(str(error), error.exit_status)
+    except OSError as error:
+        return _fail(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def main() -> None:
+    """The entry point of ``deal-yolo``."""
+    sys.exit(run())

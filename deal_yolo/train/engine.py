@@ -195,6 +195,7 @@ def _seed_epoch(trainer: DealTrainer) -> None:
     """Make each epoch's order and augmentation its own, so that a resumed run repeats it."""
     seed = trainer.args.seed + 1000 * (trainer.epoch + 1) + RANK + 1
     init_seeds(seed, deterministic=trainer.args.deterministic)
-    generator = getattr(trainer.train_loader, "generator", None)
-    if generator is not None:
-        generator.manual_seed(seed)
+    loader = trainer.train_loader
+    loader.reset()  # the first epoch of a resumed run has a new iterator too
+    if loader.generator is not None:
+        loader.generator.manual_seed(seed)
