@@ -6,16 +6,23 @@ import json as json_module
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from deal_yolo.config import find_config
+from deal_yolo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deal_yolo.datasets.check import Report
+    from deal_yolo.datasets.dataset import Dataset
+
+NAMED = 10  # problems of a kind that the table names
 
 app = typer.Typer(help="Read, check, describe and cut data sets.", no_args_is_help=True)
 
@@ -77,6 +84,96 @@ def tile(
         for split, scale in objects
     ]
     _print(rows, {"data": str(made), "rows": rows} if json else None)
+
+
+@app.command()
+def check(
+    data: DataOption,
+    sheet: Annotated[Path | None, typer.Option(help="PNG of the worst to write.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Regular expression: group 1 is the source in a file name.")
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="Propose a split: stem-regex, folder or column.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="For --split-by: the expression, or TABLE.csv:COLUMN.")
+    ] = None,
+    shares: Annotated[
+        str, typer.Option(help="For --split-by: of train, val, test.")
+    ] = "0.7,0.15,0.15",
+    out: Annotated[Path | None, typer.Option(help="For --split-by: folder to make.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Find broken photos, wrong labels and leaks between splits; status 2 if there are errors."""
+    from deal_yolo.datasets.check import check_dataset
+    from deal_yolo.datasets.dataset import load_dataset
+    from deal_yolo.datasets.leaks import source_pattern
+    from deal_yolo.datasets.worst import write_sheet
+
+    dataset = load_dataset(find_config("data", data))
+    if split_by is not None:
+        _split(dataset, split_by, key, _numbers(shares) or (), out)
+        return
+    pattern = None if source is None else source_pattern(source)
+    with _progress("looking") as progress:
+        report = check_dataset(dataset, pattern, progress)
+    if sheet is not None:
+        drawn = write_sheet(dataset, report, sheet)
+        typer.echo(f"{drawn} photos in {sheet}" if drawn else "no photo to show", err=True)
+    if json:
+        problems = [{**asdict(p), "level": p.level} for p in report.problems]
+        figures = {"images": report.images, "errors": report.errors, "warnings": report.warnings}
+        typer.echo(json_module.dumps({**figures, "problems": problems}, indent=2))
+    else:
+        _print_report(report)
+    if report.errors:
+        raise typer.Exit(2)
+
+
+def _print_report(report: Report) -> None:
+    counts = Counter(p.kind for p in report.problems)
+    table = Table("level", "kind", "split", Column("file", overflow="fold"), "detail")
+    named: Counter[str] = Counter()
+    for p in report.problems:
+        named[p.kind] += 1
+        if named[p.kind] <= NAMED:
+            table.add_row(p.level, p.kind, p.split, p.file, p.detail)
+        elif named[p.kind] == NAMED + 1:
+            more = f"and {counts[p.kind] - NAMED} more (--json names all)"
+            table.add_row(p.level, p.kind, "", "", more)
+    console = Console()
+    if report.problems:
+        console.print(table)
+    console.print(f"{report.images} photos, {report.errors} errors, {report.warnings} warnings")
+
+
+def _split(
+    dataset: Dataset, by: str, key: str | None, shares: tuple[float, ...], out: Path | None
+) -> None:
+    from deal_yolo.datasets import split
+    from deal_yolo.datasets.leaks import source_pattern
+
+    images = sorted({image for name in dataset.splits for image in dataset.images(name)})
+    table, _, column = (key or "").rpartition(":")
+    if out is None:
+        raise ConfigError("--split-by needs --out, the folder to make")
+    if by == "folder":
+        keys = split.key_by_folder(images)
+    elif by == "stem-regex" and key:
+        keys = split.key_by_stem(images, source_pattern(key))
+    elif by == "column" and table:
+        keys = split.key_by_column(images, Path(table), column)
+    else:
+        raise ConfigError(
+            "--split-by is 'folder', 'stem-regex' with --key REGEX, or 'column' with "
+            "--key TABLE.csv:COLUMN"
+        )
+    with _progress("looking") as progress:
+        proposal = split.propose(dataset, keys, shares, progress)
+    made = split.write_split(dataset, proposal, out)
+    _print([{"split": name, "photos": len(found)} for name, found in proposal.splits.items()])
+    typer.echo(f"{proposal.keys} groups, {proposal.joined} joined to others; use {made}", err=True)
 
 
 @app.command()

@@ -58,7 +58,8 @@ class DataConfig:
 
     Args:
         path: root folder; see `load_dataset` for what a relative one means.
-        train: folder with photos, or text file with a photo a line, below the root.
+        train: folder with photos below the root, or text file with a photo a line, there or
+            beside the YAML.
         val: the same for validation.
         test: the same for the final test.
         names: class names by class number, from 0 without gaps.
@@ -167,15 +168,20 @@ class Dataset:
         # Roboflow writes '../train/images' into a YAML that stands beside 'train'.
         if entry.startswith("../") and (self.root / entry[3:]).exists():
             entry = entry[3:]
+        beside = self.yaml.parent / entry
+        if entry.endswith(".txt") and not (self.root / entry).exists() and beside.is_file():
+            return inside(self.yaml.parent, beside, self.yaml)
         return inside(self.root, self.root / entry, self.yaml)
 
     def _listed(self, file: Path) -> list[Path]:
+        """The photos of a list; a line is a path from the list's folder, or else from the root."""
         if not file.is_file():
             raise DatasetError(f"{file}, named by {self.yaml}, is missing")
         found = []
         for number, line in iter_lines(file):
             where = f"{file}, line {number}"
-            image = inside(self.root, file.parent / line.strip(), where)
+            near, far = file.parent / line.strip(), self.root / line.strip()
+            image = inside(self.root, near if near.is_file() else far, where)
             if image.suffix.lower() not in SUFFIXES:
                 raise DatasetError(f"{where}: '{line.strip()[:60]}' is not a photo")
             if not image.is_file():
@@ -199,7 +205,8 @@ def load_dataset(yaml: str | Path) -> Dataset:
     config = read_data_config(file)
     places = _places(config.path, file)
     for place in places:
-        if _holds_split(place, config):
+        certain = Path(config.path or "").is_absolute() and place.is_dir()
+        if certain or _holds_split(place, config):
             return Dataset(Path(os.path.abspath(place)), config, file)
     looked = " nor ".join(str(p) for p in places)
     raise DatasetError(
