@@ -24,7 +24,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="By commas: whole, sliced, two-stage, sahi; settings after a colon, "
-            "e.g. two-stage:paper. Default: whole."
+            "e.g. two-stage:max_windows=4 or two-stage:paper. Default: whole."
         ),
     ] = None,
     imgsz: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from deal_yolo.detections import Detections
 from deal_yolo.errors import OutputError
 from deal_yolo.evaluate.evaluation import Evaluation
 from deal_yolo.evaluate.matching import IOU_THRESHOLDS, match
-from deal_yolo.evaluate.run import file_stem
 from deal_yolo.evaluate.split import Split
 
 KINDS = ("misses", "false alarms", "double counts")
@@ -25,6 +25,8 @@ _SIDE, _COLUMNS, _HEAD, _FOOT, _LEAST_VIEW = 180, 10, 40, 34, 96
 _LABELLED, _BOXED, _FAULT = (80, 200, 80), (230, 160, 60), (60, 60, 240)
 # A box that overlaps an animal this much is about it, be it ever so badly placed.
 _SAME_ANIMAL = 0.1
+
+_UNSAFE = r"[^A-Za-z0-9.=-]+"
 
 Box = npt.NDArray[np.floating]
 
@@ -123,7 +125,7 @@ def write_galleries(folder: Path, evaluation: Evaluation) -> list[Path]:
         mistakes = worst(
             evaluation.split.labels, evaluation.predictions[name].found, scores.score_threshold
         )
-        made.append(folder / f"{file_stem(name)}.png")
+        made.append(folder / f"{re.sub(_UNSAFE, '-', name)}.png")
         write_sheet(made[-1], draw_sheet(evaluation.split, found, mistakes))
     return made
 

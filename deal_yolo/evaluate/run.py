@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from deal_yolo import __version__
-from deal_yolo.config import RefineConfig, SliceConfig, find_config, load
+from deal_yolo.config import RefineConfig
 from deal_yolo.datasets.images import read_image
-from deal_yolo.errors import ConfigError, InputError, WeightsError
+from deal_yolo.errors import InputError, WeightsError
 from deal_yolo.evaluate.predictions import (
     Predictions,
     read_info,
@@ -22,51 +21,14 @@ from deal_yolo.evaluate.predictions import (
     write_predictions,
 )
 from deal_yolo.evaluate.split import Split
-from deal_yolo.infer.detector import Detector, Strategy, load_detector
-from deal_yolo.infer.strategies import NAMES, build_strategy
+from deal_yolo.evaluate.strategy import StrategyName, parse_strategies
+from deal_yolo.infer.detector import Detector, load_detector
 
-STRATEGIES = (*NAMES, "sahi")
 Progress = Callable[[Iterable[Path], str], Iterable[Path]]
 
 
 def _silent(images: Iterable[Path], _: str) -> Iterable[Path]:
     return images
-
-
-@dataclass(frozen=True)
-class StrategyName:
-    """A strategy as it is written, such as ``two-stage`` or ``two-stage:paper``.
-
-    Args:
-        text: as written.
-        kind: one of `STRATEGIES`.
-        config: settings given after the colon.
-    """
-
-    text: str
-    kind: str
-    config: RefineConfig | SliceConfig | None
-
-    @classmethod
-    def parse(cls, text: str) -> StrategyName:
-        """Read ``KIND`` or ``KIND:CONFIG``, CONFIG being a YAML file or a shipped refine rule.
-
-        Raises:
-            ConfigError: there is no such strategy, or its settings are wrong.
-        """
-        kind, _, config = text.partition(":")
-        if kind not in STRATEGIES or (kind == "whole" and config):
-            raise ConfigError(f"no strategy '{text}', known are {', '.join(STRATEGIES)}")
-        if not config:
-            return cls(text, kind, None)
-        if kind == "two-stage":
-            return cls(text, kind, load(RefineConfig, find_config("refine", config)))
-        return cls(text, kind, load(SliceConfig, Path(config)))
-
-
-def file_stem(name: str) -> str:
-    """The name of a strategy as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +57,7 @@ class Runner:
             InputError: there are neither weights nor kept predictions, or they are damaged.
             DatasetError: a photo cannot be read.
         """
-        kept = self.folder / f"{split.name}-{file_stem(name.text)}.json" if self.folder else None
+        kept = self.folder / f"{split.name}-{name.file_stem}.json" if self.folder else None
         if self.weights is None:
             if kept is None or not kept.is_file():
                 raise InputError(f"no predictions {kept or ''} and no model: give --weights")
@@ -116,7 +78,7 @@ class Runner:
             "version": __version__,
             "sha256": self._sha256,
             "strategy": name.text,
-            "settings": dataclasses.asdict(name.config) if name.config else {},
+            "settings": dataclasses.asdict(name.settings(RefineConfig(), self.imgsz)),
             "imgsz": self.imgsz,
             "split": split.name,
             "photos": hashlib.sha256("\n".join(split.files).encode()).hexdigest(),
@@ -129,7 +91,7 @@ class Runner:
                 f"{self.weights} knows the classes {', '.join(metadata.names)}, but "
                 f"{split.dataset.yaml} names {', '.join(split.dataset.names)}"
             )
-        strategy = self._build(name)
+        strategy = name.build(self._detector, self.imgsz)
         looks = [
             strategy.look([read_image(image)])[0]
             for image in self.progress(split.images, f"{name.text}, {split.name}")
@@ -145,26 +107,10 @@ class Runner:
             },
         )
 
-    def _build(self, name: StrategyName) -> Strategy:
-        if name.kind == "two-stage":
-            refine = name.config or self._detector.metadata.refine
-            assert isinstance(refine, RefineConfig)
-            if self.imgsz is not None:
-                refine = replace(refine, first_imgsz=self.imgsz)
-            return build_strategy(name.kind, self._detector, refine=refine)
-        slices = SliceConfig(window_imgsz=self.imgsz)
-        if isinstance(name.config, SliceConfig):
-            slices = name.config
-        if name.kind == "sahi":
-            from deal_yolo.evaluate.sahi import Sahi  # an optional package
-
-            return Sahi(self._detector, slices)
-        return build_strategy(name.kind, self._detector, slices=slices)
-
     @cached_property
     def _detector(self) -> Detector:
         assert self.weights is not None
-        return load_detector(self.weights, self.imgsz, threads=self.threads)
+        return load_detector(self.weights, threads=self.threads)
 
     @cached_property
     def _sha256(self) -> str:
@@ -187,7 +133,7 @@ def gather(
         other: COCO json, whose name without suffix becomes its own; None if there is none.
     """
     text = ("" if other else "whole") if strategies is None else strategies
-    names = [StrategyName.parse(name.strip()) for name in text.split(",") if name.strip()]
+    names = parse_strategies(text)
     results = []
     for split in splits:
         made = {name.text: runner(name, split) for name in names}

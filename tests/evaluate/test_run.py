@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from deal_yolo.config import SliceConfig
-from deal_yolo.errors import ConfigError, InputError, WeightsError
-from deal_yolo.evaluate.run import Runner, StrategyName, file_stem, gather
+from deal_yolo.errors import InputError, WeightsError
+from deal_yolo.evaluate.run import Runner, gather
 from deal_yolo.evaluate.split import Split
+from deal_yolo.evaluate.strategy import StrategyName
 from deal_yolo.infer.detector import load_detector
 from deal_yolo.infer.sliced import Sliced
 from tests.infer.graph import metadata, save_graph
@@ -61,21 +62,6 @@ def test_weights_of_other_classes_are_refused(split: Split, tmp_path: Path) -> N
     other = save_graph(tmp_path / "other.onnx", meta=metadata(("cat", "dog")))
     with pytest.raises(WeightsError, match="knows the classes cat, dog, but"):
         Runner(other)(WHOLE, split)
-
-
-def test_strategies_may_carry_settings(tmp_path: Path) -> None:
-    file = tmp_path / "small.yaml"
-    file.write_text("window: 320\n")
-    name = StrategyName.parse(f"sliced:{file}")
-    assert (name.kind, name.config) == ("sliced", SliceConfig(window=320))
-    assert StrategyName.parse("two-stage:default").config is not None
-    assert "/" not in file_stem(name.text)
-
-
-@pytest.mark.parametrize("text", ["tiled", "whole:default", "", "two-stage:nothing"])
-def test_unknown_strategies_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
-        StrategyName.parse(text)
 
 
 def test_gather_names_the_rows(weights: Path, split: Split, tmp_path: Path) -> None:
