@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from deal_yolo.datasets.check import Report
     from deal_yolo.datasets.dataset import Dataset
 
+Form = Literal["waid", "bucktales", "visdrone", "coco", "voc", "yolo"]
+Target = Literal["yolo", "coco"]
 NAMED = 10  # problems of a kind that the table names
 
 app = typer.Typer(help="Read, check, describe and cut data sets.", no_args_is_help=True)
@@ -29,6 +31,40 @@ app = typer.Typer(help="Read, check, describe and cut data sets.", no_args_is_he
 DataOption = Annotated[str, typer.Option("--data", help="Data YAML, or the name of a shipped one.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+@app.command()
+def convert(
+    src: Annotated[Path, typer.Argument(help="Folder (or json, YAML file) to read.")],
+    dst: Annotated[Path, typer.Argument(help="Folder to make.")],
+    form: Annotated[Form, typer.Option("--from", help="Form of the source.")],
+    to: Annotated[Target, typer.Option("--to", help="Form to write.")] = "yolo",
+    classes: Annotated[
+        Path | None, typer.Option(help='YAML of "old name: new name"; "*" is all others.')
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Link photos in place of copying.")] = False,
+    every: Annotated[int, typer.Option(min=1, help="Of a video, take every N-th frame.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Convert a data set; photos are linked or copied as they are."""
+    from deal_yolo.datasets import convert as library
+
+    source = library.read_source(form, src, every)
+    if classes is not None:
+        source = library.map_classes(source, library.read_class_map(classes))
+    with _progress("converting") as report:
+        made = library.convert(source, to, dst, link, lambda done: report(done, None))
+    for note in made.notes:
+        typer.echo(f"note: {note}", err=True)
+    if json:
+        typer.echo(json_module.dumps(asdict(made) | {"out": str(made.out)}, indent=2))
+        return
+    _print([{"split": split, "photos": count} for split, count in made.photos.items()])
+    _print(
+        [{"class": name, "objects": count} for name, count in made.objects.items()]
+        + [{"class": "(ignored)", "objects": made.ignored}]
+    )
+    typer.echo(f"in {made.out}", err=True)
 
 
 @app.command()
@@ -177,6 +213,50 @@ def _split(
 
 
 @app.command()
+def stats(
+    data: DataOption,
+    imgsz: Annotated[int, typer.Option(help="Side at which photos are seen whole, px.")] = 640,
+    splits: Annotated[str | None, typer.Option(help="By commas; default: all.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for PNG figures.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Count, measure, and say which image size, windows and NWD constant fit."""
+    from deal_yolo.datasets.dataset import load_dataset
+    from deal_yolo.datasets.stats import collect, describe
+
+    dataset = load_dataset(find_config("data", data))
+    objects = collect(dataset, splits.split(",") if splits else None)
+    figures = describe(objects, imgsz)
+    if plots is not None:
+        from deal_yolo.datasets.plots import write_plots
+
+        for path in write_plots(objects, plots):
+            typer.echo(str(path), err=True)
+    if json:
+        typer.echo(json_module.dumps(asdict(figures), indent=2))
+        return
+    _print(
+        [
+            {
+                "split": split,
+                "photos": figures.photos[split],
+                "empty": figures.empty[split],
+                "objects": sum(counts.values()),
+                **counts,
+            }
+            for split, counts in figures.objects.items()
+        ]
+    )
+    _print([{f"{p} % under": f"{v:.0f} px" for p, v in figures.size_px.items()}])
+    _print(
+        [{f"under {limit} px": f"{share:.1%}" for limit, share in figures.under.items()}],
+        title=f"seen whole at {imgsz} px",
+    )
+    for sentence in figures.advice:
+        typer.echo(sentence)
+
+
+@app.command()
 def preview(
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", help="PNG to write.")],
@@ -209,18 +289,18 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print(rows: list[dict[str, Any]], as_json: Any = None) -> None:
+def _print(rows: list[dict[str, Any]], as_json: Any = None, title: str | None = None) -> None:
     if as_json is not None:
         typer.echo(json_module.dumps(as_json, indent=2))
         return
-    table = Table(*(rows[0] if rows else ()))
+    table = Table(*(rows[0] if rows else ()), title=title)
     for row in rows:
         table.add_row(*(f"{v:g}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(table)
