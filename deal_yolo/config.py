@@ -15,7 +15,7 @@ import yaml
 from deal_yolo.errors import ConfigError
 
 T = TypeVar("T")
-Kind = Literal["models", "data", "train", "refine"]
+Kind = Literal["models", "data", "train", "refine", "track"]
 
 
 def configs_folder() -> Path:
@@ -156,6 +156,11 @@ class RefineConfig:
         unconfirmed: factor on the score of a candidate that the second look does not find.
         match_iou: from this IoU on, a first- and a second-look box are the same animal.
         nms_iou: threshold of the one suppression at the end.
+        budget_ms: most time for a photo, in ms; as many windows are looked at as fit into it at
+            the speed measured. The results then depend on the machine. None sets no limit.
+        rule: ``cover`` lays few windows over all candidates; ``paper`` is the published rule,
+            which crops each candidate by itself and adds no object.
+        augment: see each window also mirrored and at smaller sizes.
     """
 
     low: float = 0.02
@@ -170,6 +175,9 @@ class RefineConfig:
     unconfirmed: float = 0.5
     match_iou: float = 0.4
     nms_iou: float = 0.5
+    budget_ms: float | None = None
+    rule: Literal["cover", "paper"] = "cover"
+    augment: bool = False
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "unconfirmed", "match_iou", "nms_iou"):
@@ -178,6 +186,8 @@ class RefineConfig:
         check_range("window", self.window, 32, 100_000)
         check_range("max_windows", self.max_windows, 0, 100_000)
         check_range("border", self.border, 0, self.window // 4)
+        if self.budget_ms is not None:
+            check_range("budget_ms", self.budget_ms, 0, 1e9)
         if self.low >= self.high:
             raise ConfigError(f"low ({self.low}) must be below high ({self.high})")
 

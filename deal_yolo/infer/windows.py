@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -13,6 +13,8 @@ from deal_yolo.detections import Detections
 from deal_yolo.infer.detector import Detector, Windows
 from deal_yolo.infer.preprocess import PAD, Image
 
+Looker = Callable[[Sequence[Image]], list[Detections]]
+Job = tuple[Image, npt.NDArray[np.int64]]
 NO_WINDOWS: Windows = np.zeros((0, 4), np.int64)
 
 
@@ -32,9 +34,7 @@ def cut(image: Image, window: npt.NDArray[np.int64]) -> Image:
     return part
 
 
-def look_at(
-    detector: Detector, jobs: Sequence[tuple[Image, npt.NDArray[np.int64]]]
-) -> list[Detections]:
+def look_at(detector: Looker, jobs: Sequence[Job]) -> list[Detections]:
     """Detect in windows, several a run, also of several images.
 
     Args:
