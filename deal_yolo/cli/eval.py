@@ -23,7 +23,7 @@ def evaluate(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="By commas: whole, sliced, two-stage, sahi; settings after a colon, "
+            help="By commas: whole, sliced, two-stage, sahi, ultralytics; settings after a colon, "
             "e.g. two-stage:max_windows=4 or two-stage:paper. Default: whole."
         ),
     ] = None,

@@ -66,8 +66,17 @@ def write_json(path: Path, content: object, indent: int | None = None) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; its folder is made.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
-        write_atomic(path, json.dumps(content, indent=indent) + "\n")
+        write_atomic(path, text)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

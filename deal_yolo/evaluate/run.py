@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deal_yolo import __version__
 from deal_yolo.config import RefineConfig
 from deal_yolo.datasets.images import read_image
@@ -21,13 +23,14 @@ from deal_yolo.evaluate.predictions import (
     write_predictions,
 )
 from deal_yolo.evaluate.split import Split
-from deal_yolo.evaluate.strategy import StrategyName, parse_strategies
-from deal_yolo.infer.detector import Detector, load_detector
+from deal_yolo.evaluate.strategy import StrategyName, WholeConfig, parse_strategies
+from deal_yolo.infer.detector import Detector, Strategy, load_detector
 
 Progress = Callable[[Iterable[Path], str], Iterable[Path]]
 
 
-def _silent(images: Iterable[Path], _: str) -> Iterable[Path]:
+def silent(images: Iterable[Path], _: str) -> Iterable[Path]:
+    """The photos as they are: no progress is shown."""
     return images
 
 
@@ -48,7 +51,7 @@ class Runner:
     imgsz: int | None = None
     threads: int | None = None
     folder: Path | None = None
-    progress: Progress = _silent
+    progress: Progress = silent
 
     def __call__(self, name: StrategyName, split: Split) -> Predictions:
         """What a strategy finds in each photo of a split.
@@ -85,13 +88,13 @@ class Runner:
         }
 
     def _look(self, name: StrategyName, split: Split, identity: dict[str, Any]) -> Predictions:
-        metadata = self._detector.metadata
-        if metadata.names != split.dataset.names:
+        strategy, names, threshold = self._open(name)
+        if names != split.dataset.names:
             raise WeightsError(
-                f"{self.weights} knows the classes {', '.join(metadata.names)}, but "
+                f"{self.weights} knows the classes {', '.join(names)}, but "
                 f"{split.dataset.yaml} names {', '.join(split.dataset.names)}"
             )
-        strategy = name.build(self._detector, self.imgsz)
+        strategy.look([np.zeros((64, 64, 3), np.uint8)])  # the first run is slower: not counted
         looks = [
             strategy.look([read_image(image)])[0]
             for image in self.progress(split.images, f"{name.text}, {split.name}")
@@ -103,9 +106,23 @@ class Runner:
             info={
                 **identity,
                 "weights": Path(self.weights or "").name,
-                "score_threshold": metadata.score_threshold,
+                "score_threshold": threshold,
             },
         )
+
+    def _open(self, name: StrategyName) -> tuple[Strategy, tuple[str, ...], float | None]:
+        """A strategy, the classes it knows, and the score threshold that its weights carry."""
+        assert self.weights is not None
+        if name.kind != "ultralytics":
+            strategy = name.build(self._detector, self.imgsz)
+            metadata = self._detector.metadata
+            return strategy, metadata.names, metadata.score_threshold
+        from deal_yolo.evaluate.peer import Ultralytics  # an optional package
+
+        settings = name.settings(RefineConfig(), self.imgsz)
+        assert isinstance(settings, WholeConfig)
+        peer = Ultralytics(self.weights, settings.imgsz)
+        return peer, peer.names, peer.score_threshold
 
     @cached_property
     def _detector(self) -> Detector:

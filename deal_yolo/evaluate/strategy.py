@@ -15,12 +15,14 @@ from deal_yolo.errors import ConfigError
 from deal_yolo.infer.detector import Detector, Strategy
 from deal_yolo.infer.strategies import NAMES, build_strategy
 
-STRATEGIES = (*NAMES, "sahi")
+STRATEGIES = (*NAMES, "sahi", "ultralytics")
+
+_ONE_LOOK = ("whole", "ultralytics")
 
 
 @dataclass(frozen=True)
 class WholeConfig:
-    """How ``whole`` looks.
+    """How ``whole`` and ``ultralytics`` look.
 
     Args:
         imgsz: px at which the photo is seen; None is the model's own.
@@ -91,7 +93,7 @@ class StrategyName:
         base: Settings
         if self.kind == "two-stage":
             base = refine if imgsz is None else replace(refine, first_imgsz=imgsz)
-        elif self.kind == "whole":
+        elif self.kind in _ONE_LOOK:
             base = WholeConfig(imgsz)
         else:
             base = SliceConfig(window_imgsz=imgsz)
@@ -99,7 +101,7 @@ class StrategyName:
         return from_mapping(type(base), {**asdict(base), **self.changes}, f"'{self.text}'")
 
     def build(self, detector: Detector, imgsz: int | None) -> Strategy:
-        """The strategy over a detector; see `settings`.
+        """The strategy over a detector, ``ultralytics`` excepted; see `settings`.
 
         Raises:
             MissingExtraError: SAHI is wanted and not installed.
@@ -131,4 +133,4 @@ def _value(text: str, value: str) -> Any:
 def _load(kind: str, file: str) -> Settings:
     if kind == "two-stage":
         return load(RefineConfig, find_config("refine", file))
-    return load(WholeConfig, Path(file)) if kind == "whole" else load(SliceConfig, Path(file))
+    return load(WholeConfig, Path(file)) if kind in _ONE_LOOK else load(SliceConfig, Path(file))

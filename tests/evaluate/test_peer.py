@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deal_yolo.errors import WeightsError
+
+pytest.importorskip("ultralytics")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "none.onnx"])
+def test_pickled_or_missing_weights_are_refused(name: str, tmp_path: Path) -> None:
+    from deal_yolo.evaluate.peer import Ultralytics
+
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(WeightsError, match=name):
+        Ultralytics(tmp_path / name)
+
+
+def test_its_boxes_are_those_of_our_own_detector(tmp_path: Path) -> None:
+    """On a square photo both see the same pixels; only the suppression differs."""
+    from deal_yolo.boxes import iou
+    from deal_yolo.evaluate.peer import Ultralytics
+    from deal_yolo.infer.detector import load_detector
+    from tests.export.weights import NAMES, pictures, save_lively
+
+    weights = save_lively("deal-yolo", tmp_path / "lively.safetensors", imgsz=256)
+    image = (pictures(1, 256, 256)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    peer = Ultralytics(weights)
+    assert peer.names == NAMES
+    assert peer.score_threshold == 0.25
+    theirs = peer.look([image])[0].detections
+    ours = load_detector(weights)([image])[0]
+    assert len(ours) > 0
+    overlap = iou(ours.xyxy, theirs.xyxy) * (ours.class_id[:, None] == theirs.class_id)
+    assert (overlap.max(axis=1) > 0.99).mean() > 0.9
