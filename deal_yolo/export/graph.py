@@ -7,14 +7,15 @@ rounding of FP32; `export_form` applies them all to a copy.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from ultralytics.nn.modules import Conv, Detect
+from ultralytics.nn.modules import C2f, Concat, Conv
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
+from deal_yolo.export.head import ScoresFirst
+from deal_yolo.export.sampling import GatheredLDConv
 from deal_yolo.model.blocks import SSFF, LDConv
 from deal_yolo.model.network import DealModel
 
@@ -24,6 +25,9 @@ def export_form(model: DealModel, max_detections: int) -> DealModel:
     model = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batch_norm(model)
     fix_upsampling(model)
+    split_halves(model)
+    mix_before_upsampling(model)
+    gather_samples(model)
     decode_best(model, max_detections)
     return model
 
@@ -55,7 +59,7 @@ class FixedSSFF(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Maps ``(b, c1[i], h_i, w_i)``, largest first, to ``(b, c2, h_0, w_0)``."""
         maps = [self.act(self.conv(align(x))) for align, x in zip(self.align, levels, strict=True)]
-        # Pairs from the smallest up: the maximum commutes with nearest upsampling too.
+        # From the smallest map up, since the maximum commutes with nearest upsampling too.
         fused = maps[-1]
         for i in range(len(maps) - 2, -1, -1):
             factor = self.factors[i + 1] // self.factors[i]
@@ -69,7 +73,7 @@ def fix_upsampling(model: DealModel) -> None:
         if isinstance(layer, SSFF):
             sizes = _row_sizes(model)
             factors = [sizes[layer.f[0]] // sizes[row] for row in layer.f]
-            model.model[i] = _in_place_of(layer, FixedSSFF(layer, factors))
+            _replace(model, i, FixedSSFF(layer, factors))
 
 
 def _row_sizes(model: DealModel) -> list[int]:
@@ -80,88 +84,145 @@ def _row_sizes(model: DealModel) -> list[int]:
         for layer in list(model.model)[:-1]
     ]
     with torch.no_grad():
-        model(torch.zeros(1, 3, 256, 256, dtype=next(model.parameters()).dtype))
+        model(torch.zeros(1, 3, 256, 256))
     for hook in hooks:
         hook.remove()
     return sizes
 
 
-class ScoresFirst(nn.Module):
-    """The head in the order of least work: class scores, the K best anchors, then their boxes.
+class SplitC2f(nn.Module):
+    """`C2f` whose first convolution is two: the halves of its output need not be cut apart.
+
+    A cut along the channels breaks the blocked layout in which ONNX Runtime keeps its maps on a
+    CPU, so each cut costs two copies of the map.
 
     Args:
-        head: the trained head, batch norms folded.
-        max_detections: K.
+        block: the trained block, batch norms folded.
     """
 
-    def __init__(self, head: Detect, max_detections: int) -> None:
+    def __init__(self, block: C2f) -> None:
         super().__init__()
-        self.box, self.score = head.cv2, head.cv3
-        self.bins = head.reg_max
-        self.strides = [int(s) for s in head.stride]
-        self.max_detections = max_detections
+        self.halves = nn.ModuleList(
+            conv_part(block.cv1.conv, slice(None), slice(start, start + block.c))
+            for start in (0, block.c)
+        )
+        self.act, self.m, self.cv2 = block.cv1.act, block.m, block.cv2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(b, c1, h, w)`` to ``(b, c2, h, w)``."""
+        return self.rest([self.act(half(x)) for half in self.halves])
+
+    def rest(self, maps: list[Tensor]) -> Tensor:
+        """What follows the first convolution, given its halves."""
+        for bottleneck in self.m:
+            maps.append(bottleneck(maps[-1]))
+        return self.cv2(torch.cat(maps, 1))
+
+
+def split_halves(model: DealModel) -> None:
+    """Replace every `C2f` by `SplitC2f`."""
+    for i, layer in enumerate(model.model):
+        if isinstance(layer, C2f):
+            _replace(model, i, SplitC2f(layer))
+
+
+class LateUpsampling(nn.Module):
+    """A `SplitC2f` on a map and an upsampled one, which mixes the small map before upsampling.
+
+    A pointwise convolution commutes with nearest upsampling, and that of two maps laid together
+    is the sum of two: this needs a quarter of the work for the small map, and no concatenation.
+
+    Args:
+        block: the block that reads the concatenation.
+        large: channels of the large map, which come first.
+        factor: size of the large map over that of the small one.
+    """
+
+    def __init__(self, block: SplitC2f, large: int, factor: int) -> None:
+        super().__init__()
+        self.block, self.factor = block, factor
+        self.large = nn.ModuleList(
+            conv_part(half, slice(0, large), slice(None)) for half in block.halves
+        )
+        self.small = nn.ModuleList(
+            conv_part(half, slice(large, None), slice(None), bias=False) for half in block.halves
+        )
+        del block.halves
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps of each level to ``(b, K, 4 + nc)``, best class score first.
+        """A large map ``(b, c, H, W)`` and a small one ``(b, c', h, w)`` to ``(b, c2, H, W)``."""
+        large, small = maps
+        return self.block.rest(
+            [
+                self.block.act(one(large) + F.interpolate(other(small), scale_factor=self.factor))
+                for one, other in zip(self.large, self.small, strict=True)
+            ]
+        )
 
-        Rows are left, top, right, bottom in px of the input, then class scores in [0, 1].
-        K is the number of anchors where that is smaller.
-        """
-        logits = torch.cat(
-            [score(x).flatten(2) for score, x in zip(self.score, maps, strict=True)], dim=2
-        ).float()
-        best = logits.amax(1)
-        index = best.topk(self._count(best), dim=1).indices
-        scores = _gather(logits, index).sigmoid()
-        boxes = self._boxes(maps, index).float()
-        # DFL (arXiv 2006.04388): a side's distance is the mean of its distribution over the bins.
-        b, _, k = boxes.shape
-        shares = boxes.view(b, 4, self.bins, k).softmax(2)
-        steps = torch.arange(self.bins, dtype=torch.float32).view(1, 1, -1, 1)
-        distance = (shares * steps).sum(2)
-        anchors = self._anchors(maps)[index].transpose(1, 2)
-        centre, stride = anchors.split([2, 1], dim=1)
-        low = centre - distance[:, :2] * stride
-        high = centre + distance[:, 2:] * stride
-        return torch.cat([low, high, scores], dim=1).transpose(1, 2)
 
-    def _boxes(self, maps: list[Tensor], index: Tensor) -> Tensor:
-        """``(b, 4 * bins, K)`` raw distributions at the anchors ``index``."""
-        boxes = [box(x).flatten(2) for box, x in zip(self.box, maps, strict=True)]
-        return _gather(torch.cat(boxes, dim=2), index)
+def mix_before_upsampling(model: DealModel) -> None:
+    """Use `LateUpsampling` wherever a C2f reads a concatenation of a map and an upsampled one."""
+    rows = list(model.model)
+    for i, layer in enumerate(rows):
+        if not isinstance(layer, SplitC2f) or not isinstance(rows[i - 1], Concat):
+            continue
+        large, small = (row % (i - 1) for row in rows[i - 1].f)
+        if not isinstance(rows[small], nn.Upsample) or _readers(model, small, i - 1) != [i - 1]:
+            continue
+        source = (small + rows[small].f) % small if rows[small].f == -1 else rows[small].f
+        channels = layer.halves[0].in_channels - _channels(rows[source])
+        block = LateUpsampling(layer, channels, int(rows[small].scale_factor))
+        _replace(model, i, block)
+        block.f = [large, source]
+        model.save = sorted({*model.save, large, source})
+        for unused in (small, i - 1):
+            _replace(model, unused, nn.Identity())
+            model.model[unused].f = -1
 
-    def _count(self, best: Tensor) -> Any:
-        anchors: Any = best.shape[1]
-        if torch.jit.is_tracing():  # a tensor then; the smaller one is found in the graph
-            return torch.as_tensor(anchors).clamp(max=self.max_detections)
-        return min(anchors, self.max_detections)
 
-    def _anchors(self, maps: list[Tensor]) -> Tensor:
-        """``(anchors, 3)``: x, y of the centre and the stride, in px of the input."""
-        levels = []
-        for x, stride in zip(maps, self.strides, strict=True):
-            rows, columns = x.shape[2:]
-            y = (torch.arange(rows, dtype=torch.float32) + 0.5) * stride
-            x_ = (torch.arange(columns, dtype=torch.float32) + 0.5) * stride
-            grid = torch.stack(
-                [x_.view(1, -1).expand(rows, columns), y.view(-1, 1).expand(rows, columns)], -1
-            )
-            levels.append(F.pad(grid.reshape(-1, 2), (0, 1), value=float(stride)))
-        return torch.cat(levels)
+def gather_samples(model: DealModel) -> None:
+    """Replace every `LDConv` by `GatheredLDConv`."""
+    for i, layer in enumerate(model.model):
+        if isinstance(layer, LDConv):
+            _replace(model, i, GatheredLDConv(layer))
 
 
 def decode_best(model: DealModel, max_detections: int) -> None:
     """Replace the head by `ScoresFirst`."""
-    head = model.model[-1]
-    model.model[-1] = _in_place_of(head, ScoresFirst(head, max_detections))
+    last = len(model.model) - 1
+    _replace(model, last, ScoresFirst(model.model[last], max_detections))
 
 
-def _gather(values: Tensor, index: Tensor) -> Tensor:
-    """``(b, c, anchors)`` at ``index (b, K)``: ``(b, c, K)``."""
-    return values.gather(2, index[:, None].expand(-1, values.shape[1], -1))
+def conv_part(conv: nn.Conv2d, inputs: slice, outputs: slice, bias: bool = True) -> nn.Conv2d:
+    """The convolution from some input channels to some output channels of ``conv``."""
+    weight = conv.weight[outputs, inputs]
+    part = nn.Conv2d(
+        weight.shape[1], weight.shape[0], conv.kernel_size, conv.stride, conv.padding, bias=bias
+    )
+    part.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    if bias:
+        part.bias = nn.Parameter(conv.bias[outputs].clone(), requires_grad=False)
+    return part
 
 
-def _in_place_of(old: nn.Module, new: nn.Module) -> nn.Module:
-    """Give ``new`` the place of ``old`` in the model's rows."""
+def _channels(layer: nn.Module) -> int:
+    """Output channels of a Conv, LDConv or C2f row."""
+    last = layer.cv2 if hasattr(layer, "cv2") else layer
+    return int(last.conv.out_channels)
+
+
+def _readers(model: DealModel, row: int, before: int) -> list[int]:
+    """The rows that read the output of ``row``."""
+    readers = []
+    for i, layer in enumerate(model.model):
+        sources = [layer.f] if isinstance(layer.f, int) else layer.f
+        if any(i > row and (i + s if s < 0 else s) == row for s in sources):
+            readers.append(i)
+    return readers
+
+
+def _replace(model: DealModel, row: int, new: nn.Module) -> None:
+    """Put ``new`` in the place of a row."""
+    old = model.model[row]
     new.i, new.f, new.type = old.i, old.f, type(new).__name__
-    return new.eval()
+    model.model[row] = new.eval()
