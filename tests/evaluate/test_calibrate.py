@@ -1,0 +1,57 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deal_yolo.cli.main import run
+from deal_yolo.datasets.images import read_image
+from deal_yolo.evaluate.calibrate import calibrate
+from deal_yolo.evaluate.protocol import Protocol, best_f1_threshold, score
+from deal_yolo.evaluate.resample import resample
+from deal_yolo.evaluate.split import Split
+from deal_yolo.infer.detector import load_detector
+from deal_yolo.infer.refine import FACTORS, TwoStage
+from deal_yolo.metadata import Metadata
+from deal_yolo.model.checkpoint import load_model, read_metadata, save_model
+from deal_yolo.model.network import build_model
+
+
+def test_the_fitted_rule_is_the_best_of_those_tried(weights: Path, split: Split) -> None:
+    detector = load_detector(weights)
+    fitted = calibrate(detector, detector.metadata.refine, split)
+    images = [read_image(path) for path in split.images]
+
+    def ap50(factor: float) -> tuple[float, list]:
+        found = TwoStage(detector, replace(fitted.refine, unconfirmed=factor))(images)
+        scores = score(
+            split.labels, found, Protocol(split.dataset.names, 0.5), resample(len(found), 0)
+        )
+        return scores.AP50.value, found
+
+    best, found = ap50(fitted.refine.unconfirmed)
+    assert fitted.ap50 == pytest.approx(best)
+    assert best >= max(ap50(factor)[0] for factor in FACTORS) - 1e-6
+    assert fitted.score_threshold == pytest.approx(best_f1_threshold(split.labels, found), abs=5e-4)
+
+
+def test_the_command_keeps_the_tensors_and_changes_the_metadata(data: Path, tmp_path: Path) -> None:
+    names = ("pup", "cow", "bull")
+    model = build_model("deal-yolo", len(names)).eval()
+    before = Metadata(names=names, imgsz=64, strides=(4, 8, 16), model=model.yaml)
+    path = tmp_path / "w.safetensors"
+    save_model(model, before, path)
+    command = ["calibrate", "--weights", str(path), "--data", str(data), "--split", "test"]
+    assert run(command) == 0
+    again, _ = load_model(path)
+    for name, value in model.state_dict().items():
+        assert value.equal(again.state_dict()[name])
+    after = read_metadata(path)
+    assert after.training["calibration"]["split"] == "test"
+    assert (after.names, after.model) == (before.names, before.model)
+
+
+def test_only_weights_that_can_be_written_anew_are_taken(
+    weights: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["calibrate", "--weights", str(weights), "--data", str(data)]) == 2
+    assert "give .safetensors" in capsys.readouterr().err
