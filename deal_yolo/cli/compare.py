@@ -25,6 +25,7 @@ def compare(
 
     Predictions and trained models in the folder are used again.
     """
+    from deal_yolo.cli.quiet import quiet_ultralytics
     from deal_yolo.evaluate.compare import CompareConfig
     from deal_yolo.evaluate.compare import compare as score
     from deal_yolo.evaluate.markdown import to_markdown
@@ -35,7 +36,8 @@ def compare(
 
     config = load(CompareConfig, run)
     write_text(out / "run.yaml", run.read_text(encoding="utf-8"))  # fails before the long work
-    result = score(config, out / "predictions", _trainer(config.data, out), _progress)
+    with quiet_ultralytics(silent=False):
+        result = score(config, out / "predictions", _trainer(config.data, out), _progress)
     made = provenance(sys.argv)
     write_json(out / "compare.json", {**result.as_json(), "made": made}, indent=2)
     write_text(out / "compare.md", to_markdown(result, run.stem, made))
@@ -51,7 +53,6 @@ def _trainer(data: str, out: Path) -> Train:
     """Trains a model in a folder of its own, goes on with a run begun there, and exports it."""
 
     def train(name: str, wanted: object) -> Path:
-        from deal_yolo.cli.quiet import quiet_ultralytics
         from deal_yolo.evaluate.compare import TrainRow
         from deal_yolo.export.onnx import export_onnx
         from deal_yolo.train import run as runs
@@ -71,8 +72,7 @@ def _trainer(data: str, out: Path) -> Train:
             start = Path(wanted.pretrained) if wanted.pretrained else None
             request = runs.Request(wanted.model, data, folder, config, pretrained=start)
             prepared = runs.prepare(request)
-        with quiet_ultralytics(silent=False):
-            result = runs.train(prepared, resume=begun and prepared.last.is_file())
+        result = runs.train(prepared, resume=begun and prepared.last.is_file())
         return export_onnx(result.best, weights)
 
     return train

@@ -51,6 +51,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="File for the figures; - prints them.")] = None,
 ) -> None:
     """Score strategies, or predictions of other tools, on the photos of a split."""
+    from deal_yolo.cli.quiet import quiet_ultralytics
     from deal_yolo.datasets.dataset import load_dataset
     from deal_yolo.evaluate.evaluation import CalibrationSplit, Options
     from deal_yolo.evaluate.evaluation import evaluate as score
@@ -64,7 +65,8 @@ def evaluate(
     splits = load_splits(load_dataset(find_config("data", data)), split, calibrate)
     other = predictions if predictions and predictions.suffix == ".json" else None
     runner = Runner(weights, imgsz, threads, None if other else predictions, _progress)
-    found = gather(splits, strategy, runner, other)
+    with quiet_ultralytics():
+        found = gather(splits, strategy, runner, other)
     result = score(splits[0], found[0], options, *map(CalibrationSplit, splits[1:], found[1:]))
 
     if json == Path("-"):

@@ -65,6 +65,12 @@ class Evaluation:
                 "precision, recall and counts are at the best F1 of these photos themselves, which "
                 "flatters them: give --calibrate val or --score-threshold"
             )
+        calibrated = [s.count_corrected for s in self.scores.values()]
+        if any(calibrated):
+            given.append(
+                "corrected counts suppose that animals are seen, and boxes are right, as often as "
+                "in the calibration photos; their intervals hold for photos of the same kind"
+            )
         return tuple(dict.fromkeys(given))
 
     def seconds(self, name: str) -> float | None:

@@ -41,6 +41,7 @@ class Mistake:
         box: left, top, right, bottom in px of the photo.
         score: of the box; for a miss the best score of any box on the animal, 0 if there is none.
         class_id: of the animal missed, or of the box.
+        there: class of the labelled animal that a box too many overlaps most, if any.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Mistake:
     box: Box
     score: float
     class_id: int
+    there: int | None = None
 
 
 def worst(
@@ -98,16 +100,15 @@ def _too_many(photo: int, labels: Labels, found: Detections, threshold: float) -
     wrong = sure.select(matches.order[matches.wrong[0, 0]])
     seen = labels.select(matches.label[0, 0][matches.right[0, 0]])
     twice = iou(wrong.xyxy, seen.xyxy).max(axis=1, initial=0.0) >= _SAME_ANIMAL
-    return [
-        Mistake(
-            "double counts" if twice[i] else "false alarms",
-            photo,
-            wrong.xyxy[i],
-            float(wrong.score[i]),
-            int(wrong.class_id[i]),
-        )
-        for i in range(len(wrong))
-    ]
+    animals = labels.select(~labels.ignore)
+    mistakes = []
+    for i, overlap in enumerate(iou(wrong.xyxy, animals.xyxy)):
+        kind = "double counts" if twice[i] else "false alarms"
+        on_one = overlap.max(initial=0.0) >= _SAME_ANIMAL
+        there = int(animals.class_id[overlap.argmax()]) if on_one else None
+        score, number = float(wrong.score[i]), int(wrong.class_id[i])
+        mistakes.append(Mistake(kind, photo, wrong.xyxy[i], score, number, there))
+    return mistakes
 
 
 def write_galleries(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -150,8 +151,8 @@ def draw_sheet(
         for mistake in every:
             if mistake.photo == photo:
                 view = _view(mistake, image, split.labels[photo].xyxy, found[photo].xyxy)
-                names = (split.dataset.names[mistake.class_id], split.images[photo].stem)
-                views[id(mistake)] = np.vstack([view, _caption(mistake, *names)])
+                caption = _caption(mistake, split.dataset.names, split.images[photo].stem)
+                views[id(mistake)] = np.vstack([view, caption])
     blocks = []
     for kind, group in mistakes.items():
         blocks.append(_heading(f"{kind}: {len(group)}" if group else f"{kind}: none"))
@@ -189,9 +190,10 @@ def _view(mistake: Mistake, image: Image, labels: Box, found: Box) -> Image:
     return np.asarray(view, np.uint8)
 
 
-def _caption(mistake: Mistake, class_name: str, photo: str) -> Image:
+def _caption(mistake: Mistake, names: Sequence[str], photo: str) -> Image:
     strip = np.full((_FOOT, _SIDE, 3), 255, np.uint8)
-    _write(strip, f"{class_name} {mistake.score:.3f}", 13, 0.4)
+    there = "" if mistake.there is None else f", on a {names[mistake.there]}"
+    _write(strip, f"{names[mistake.class_id]} {mistake.score:.3f}{there}", 13, 0.4)
     _write(strip, photo[-28:], 27, 0.33)
     return strip
 

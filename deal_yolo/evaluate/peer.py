@@ -11,6 +11,7 @@ import numpy as np
 
 from deal_yolo.detections import Detections
 from deal_yolo.errors import WeightsError, require
+from deal_yolo.infer.backends.base import load_backend
 from deal_yolo.infer.detector import Look
 from deal_yolo.infer.preprocess import Image
 
@@ -44,6 +45,11 @@ class Ultralytics:
 
             model, metadata = load_model(weights)
             self.score_threshold, imgsz = metadata.score_threshold, imgsz or metadata.imgsz
+        elif _is_ours(weights):
+            raise WeightsError(
+                f"{weights} has this package's own output, which ultralytics cannot read: "
+                "give the .safetensors file that it was exported from"
+            )
         self._predictor = _predictor(model, imgsz)
         names = self._predictor.model.names
         self.names: tuple[str, ...] = tuple(names[i] for i in range(len(names)))
@@ -62,6 +68,14 @@ class Ultralytics:
         seconds = time.perf_counter() - start
         found = Detections(boxes.xyxy, boxes.conf, boxes.cls)
         return Look(found, np.zeros((0, 4), np.int64), seconds)
+
+
+def _is_ours(weights: Path) -> bool:
+    try:
+        load_backend(weights)
+    except WeightsError:
+        return False
+    return True
 
 
 def _predictor(model: Any, imgsz: int | None) -> Any:

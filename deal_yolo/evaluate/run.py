@@ -26,6 +26,7 @@ from deal_yolo.evaluate.split import Split
 from deal_yolo.evaluate.strategy import StrategyName, WholeConfig, parse_strategies
 from deal_yolo.infer.detector import Detector, Strategy, load_detector
 
+_FEW = 8
 Progress = Callable[[Iterable[Path], str], Iterable[Path]]
 
 
@@ -91,8 +92,8 @@ class Runner:
         strategy, names, threshold = self._open(name)
         if names != split.dataset.names:
             raise WeightsError(
-                f"{self.weights} knows the classes {', '.join(names)}, but "
-                f"{split.dataset.yaml} names {', '.join(split.dataset.names)}"
+                f"{self.weights} knows the {_listed(names)}, but {split.dataset.yaml} names the "
+                f"{_listed(split.dataset.names)}"
             )
         strategy.look([np.zeros((64, 64, 3), np.uint8)])  # the first run is slower: not counted
         looks = [
@@ -136,6 +137,11 @@ class Runner:
             return hashlib.sha256(self.weights.read_bytes()).hexdigest()
         except OSError as error:
             raise WeightsError(f"cannot read {self.weights}: {error.strerror}") from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    few = ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+    return f"{len(names)} classes {few}"
 
 
 def gather(

@@ -75,7 +75,10 @@ def _differences(evaluation: Evaluation) -> Table:
 def _table(title: str, *headings: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for heading in headings:
-        table.add_column(heading, justify="right" if table.columns else "left")
+        if table.columns:
+            table.add_column(heading, justify="right", no_wrap=True)
+        else:
+            table.add_column(heading, overflow="fold", min_width=9)
     return table
 
 

@@ -20,6 +20,8 @@ def test_mistakes_are_told_apart_and_sorted() -> None:
     alarms = [(m.photo, round(m.score, 3)) for m in mistakes["false alarms"]]
     assert alarms == [(1, 0.8), (0, 0.7)]
     assert [round(m.score, 3) for m in mistakes["double counts"]] == [0.6]
+    assert [m.there for m in mistakes["double counts"]] == [0]
+    assert [m.there for m in mistakes["false alarms"]] == [None, None]
 
 
 def test_only_the_worst_are_kept_and_ignored_animals_are_no_mistake() -> None:

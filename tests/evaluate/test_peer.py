@@ -18,6 +18,13 @@ def test_pickled_or_missing_weights_are_refused(name: str, tmp_path: Path) -> No
         Ultralytics(tmp_path / name)
 
 
+def test_our_own_onnx_is_refused(weights: Path) -> None:
+    from deal_yolo.evaluate.peer import Ultralytics
+
+    with pytest.raises(WeightsError, match="give the .safetensors"):
+        Ultralytics(weights)
+
+
 def test_its_boxes_are_those_of_our_own_detector(tmp_path: Path) -> None:
     """On a square photo both see the same pixels; only the suppression differs."""
     from deal_yolo.boxes import iou

@@ -60,7 +60,7 @@ def test_neither_model_nor_kept_predictions(split: Split, tmp_path: Path) -> Non
 
 def test_weights_of_other_classes_are_refused(split: Split, tmp_path: Path) -> None:
     other = save_graph(tmp_path / "other.onnx", meta=metadata(("cat", "dog")))
-    with pytest.raises(WeightsError, match="knows the classes cat, dog, but"):
+    with pytest.raises(WeightsError, match="knows the 2 classes cat, dog, but"):
         Runner(other)(WHOLE, split)
 
 
