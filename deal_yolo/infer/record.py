@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deal_yolo.detections import UNTRACKED, Detections
 from deal_yolo.errors import OutputError
 from deal_yolo.infer.source import Frame
@@ -42,8 +44,22 @@ def make_record(frame: Frame, found: Detections, names: Sequence[str]) -> Record
         "time_s": round(frame.time_s, 6),
         "width": width,
         "height": height,
+        "still": frame.still,
         "detections": objects,
     }
+
+
+def from_record(record: Record) -> Detections:
+    """The objects of a record."""
+    found = record["detections"]
+    tracks = [UNTRACKED if f["track"] is None else f["track"] for f in found]
+    return Detections(
+        xyxy=np.array([f["box"] for f in found], np.float32),
+        score=np.array([f["score"] for f in found], np.float32),
+        class_id=np.array([f["class_id"] for f in found], np.int32),
+        track=np.array(tracks, np.int32),
+        stage=np.array([f["stage"] for f in found], np.int32),
+    )
 
 
 def read_journal(path: Path) -> Iterator[Record]:

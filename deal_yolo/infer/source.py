@@ -7,10 +7,12 @@ goes on.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -20,6 +22,11 @@ from deal_yolo.infer.preprocess import Image
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".ppm"}
+)
+
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mts", ".m2ts", ".ts", ".mpg", ".webm", ".wmv"}
 )
 
 
@@ -53,57 +60,81 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A photo file and the name of its results."""
+class Media:
+    """A photo, video, camera or stream, not yet opened.
 
-    path: Path
+    Args:
+        path: file, address, camera number or GStreamer pipeline.
+        name: path for its results, relative to the output folder; never leaves it.
+        kind: how it is read.
+    """
+
+    path: str
     name: PurePosixPath
+    kind: Literal["photo", "video", "stream", "capture"]
+
+    @property
+    def live(self) -> bool:
+        """Whether it cannot be read a second time."""
+        return self.kind in {"stream", "capture"}
 
 
-def find_photos(sources: Sequence[str]) -> list[Photo]:
-    """The photos that paths, folders and globs mean, sorted, each once.
+def find_media(sources: Sequence[str]) -> list[Media]:
+    """What the user's words mean: each file once, those of folders and globs sorted.
 
     Raises:
-        SourceError: a path does not exist, or a folder or glob holds no photo.
+        SourceError: a file does not exist, or a folder or glob holds no photo or video.
     """
-    found: dict[Path, Photo] = {}
+    found: dict[str, Media] = {}
     for source in sources:
-        for photo in _expand(source):
-            found.setdefault(photo.path, photo)
-    return list(found.values())
+        for media in _expand(source):
+            found.setdefault(media.path, media)
+    media_list = list(found.values())
+    if len({m.name for m in media_list}) < len(media_list):
+        # Cards number their photos alike: tell them apart by their folders.
+        base = os.path.commonpath([Path(m.path).resolve().parent for m in media_list])
+        names = (Path(m.path).resolve().relative_to(base).as_posix() for m in media_list)
+        return [replace(m, name=PurePosixPath(n)) for m, n in zip(media_list, names, strict=True)]
+    return media_list
 
 
-def _expand(source: str) -> list[Photo]:
+def _expand(source: str) -> list[Media]:
     path = Path(source)
+    if source.isdecimal() and not path.exists():
+        return [Media(source, PurePosixPath(f"camera-{source}"), "capture")]
+    if " ! " in source:
+        return [Media(source, PurePosixPath("gstreamer"), "capture")]
+    if "://" in source:
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", public_name(source)).strip("-.")
+        return [Media(source, PurePosixPath(name or "stream"), "stream")]
     if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if is_photo(p) and p.is_file())
+        inside = sorted(p for p in path.rglob("*") if is_media(p) and p.is_file())
         if not inside:
-            raise SourceError(f"{source}: no photos in this folder")
-        return [Photo(p, PurePosixPath(p.relative_to(path).as_posix())) for p in inside]
+            raise SourceError(f"{source}: no photos or videos in this folder")
+        return [_file(p, p.relative_to(path)) for p in inside]
     if path.exists():
-        return [Photo(path, PurePosixPath(path.name))]
+        return [_file(path, Path(path.name))]
     matches = sorted(Path(m) for m in glob.glob(source, recursive=True))
-    matches = [m for m in matches if is_photo(m) and m.is_file()]
+    matches = [m for m in matches if is_media(m) and m.is_file()]
     if not matches:
-        what = "no photo matches" if glob.has_magic(source) else "no such file or folder"
+        what = "no photo or video matches" if glob.has_magic(source) else "no such file or folder"
         raise SourceError(f"{source}: {what}")
-    return [Photo(m, PurePosixPath(m.name)) for m in matches]
+    return [_file(m, Path(m.name)) for m in matches]
 
 
-def is_photo(path: Path) -> bool:
-    """Whether the suffix is that of a photo."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+def _file(path: Path, name: Path) -> Media:
+    photo = path.suffix.lower() in IMAGE_SUFFIXES
+    return Media(str(path), PurePosixPath(name.as_posix()), "photo" if photo else "video")
 
 
-def read_photos(photos: Sequence[Photo]) -> Iterator[Frame | Unreadable]:
-    """The photos one by one, turned upright as their EXIF data says."""
-    for photo in photos:
-        try:
-            image = read_image(photo.path)
-        except SourceError as error:
-            yield Unreadable(str(photo.path), str(error))
-        else:
-            yield Frame(str(photo.path), photo.name, 0, 0.0, image)
+def is_media(path: Path) -> bool:
+    """Whether the suffix is that of a photo or a video."""
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def public_name(source: str) -> str:
+    """An address without its user name and password, as results may show it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", source)
 
 
 def read_image(path: Path) -> Image:

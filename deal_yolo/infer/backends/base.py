@@ -69,4 +69,6 @@ def load_backend(path: str | Path, threads: int | None = None, device: str = "cp
         from deal_yolo.infer.backends.torch import TorchBackend
 
         return TorchBackend(path, threads, device)
-    raise WeightsError(f"{path}: TensorRT engines cannot be run yet, use the .onnx file")
+    from deal_yolo.infer.backends.tensorrt import TensorRtBackend
+
+    return TensorRtBackend(path)
