@@ -17,6 +17,7 @@ from deal_yolo.datasets.images import SUFFIXES
 from deal_yolo.datasets.labels import ANY_CLASS, Row, iter_lines, label_path, parse_line, to_labels
 from deal_yolo.datasets.leaks import near_duplicates, source_of
 from deal_yolo.datasets.seen import Progress, Seen, look_at_all
+from deal_yolo.datasets.tile import MANIFEST, read_manifest
 from deal_yolo.errors import DatasetError
 
 Level = Literal["error", "warning"]
@@ -118,9 +119,11 @@ def check_dataset(
     seen = look_at_all([path for _, path in places], progress)
     photos = [_Photo(*place, one) for place, one in zip(places, seen, strict=True)]
     counts: Counter[tuple[str, int]] = Counter()
+    empty = _known_empty(dataset)
     for photo in photos:
         problems += _photo_problems(dataset, photo)
-        problems += _label_problems(dataset, photo, counts)
+        found = _label_problems(dataset, photo, counts)
+        problems += [p for p in found if p.kind != "image-without-label" or photo.path not in empty]
     problems += _absent(dataset, sorted({p.split for p in photos}), counts)
     problems += _stray_labels(dataset, photos)
     problems += _leaks(dataset, photos, source)
@@ -133,6 +136,13 @@ def shown(dataset: Dataset, path: Path) -> str:
     """A path as it is named in problems: relative to the root where it is below it."""
     below = path.is_relative_to(dataset.root)
     return path.relative_to(dataset.root).as_posix() if below else str(path)
+
+
+def _known_empty(dataset: Dataset) -> set[Path]:
+    """Windows without objects in a folder that the tiler made; they have no label file."""
+    if not (dataset.root / MANIFEST).is_file():
+        return set()
+    return {dataset.root / w.window for w in read_manifest(dataset.root) if not w.objects}
 
 
 def _photo_problems(dataset: Dataset, photo: _Photo) -> Iterator[Problem]:

@@ -192,8 +192,8 @@ def _advice(
     median = float(np.median(objects.side))
     long_side = float(np.median(objects.photo_size.max(axis=1)))
     words = [
-        f"Half of the objects are under {median:.0f} px in photos of {long_side:.0f} px; seen whole "
-        f"at {imgsz} px they are under {median * imgsz / long_side:.1f} px."
+        f"Half of the objects are under {median:.0f} px in photos of {long_side:.0f} px; seen "
+        f"whole at {imgsz} px they are under {median * imgsz / long_side:.1f} px."
     ]
     if tile is None or tile_mean is None:
         words.append(f"Train on whole photos at imgsz {imgsz}, with NWD's C = {mean:.1f} px.")

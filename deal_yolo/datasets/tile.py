@@ -268,7 +268,9 @@ def _write_window(folder: Path, job: _Job, name: str, pixels: Image, labels: Lab
     rows = [to_row(c, box, size, size) for c, box in zip(labels.class_id, labels.xyxy, strict=True)]
     for kind, wanted in (("labels", False), ("ignore", True)):
         chosen = [row for row, ignore in zip(rows, labels.ignore, strict=True) if ignore == wanted]
-        if chosen or kind == "labels":
+        # As ultralytics has it, no label file means no objects; on many file systems making a file
+        # takes as long as cutting the window.
+        if chosen:
             path = folder / kind / job.split / f"{name}.txt"
             path.write_text(format_rows(chosen), encoding="utf-8")
 

@@ -31,8 +31,7 @@ def window_pixels(
     x1, y1 = int(area[0]), int(area[1])
     x2, y2 = min(int(area[2]), reader.width), min(int(area[3]), reader.height)
     pixels = reader.read(x1, y1, x2, y2)
-    black = cv2.countNonZero(cv2.inRange(pixels, (0, 0, 0), BLACK))
-    if 1 - black / ((x2 - x1) * (y2 - y1)) < config.real:
+    if config.real > 0 and _real_share(pixels) < config.real:
         return None
     size = config.size
     if scale != 1:
@@ -46,6 +45,13 @@ def window_pixels(
         canvas[:height, :width] = pixels
         pixels = canvas
     return pixels
+
+
+def _real_share(pixels: Image) -> float:
+    # Every fourth pixel each way tells as much as all of them.
+    some = pixels[::4, ::4]
+    black = cv2.countNonZero(cv2.inRange(some, (0, 0, 0), BLACK))
+    return 1 - black / (some.shape[0] * some.shape[1])
 
 
 def window_labels(labels: Labels, area: Area, scale: float, config: TileConfig) -> Labels:
