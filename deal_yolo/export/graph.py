@@ -20,15 +20,21 @@ from deal_yolo.model.blocks import SSFF, LDConv
 from deal_yolo.model.network import DealModel
 
 
-def export_form(model: DealModel, max_detections: int) -> DealModel:
-    """A copy of ``model`` in eval mode whose output is ``(b, K, 4 + nc)``; see `ScoresFirst`."""
+def export_form(model: DealModel, max_detections: int, fixed_size: bool = False) -> DealModel:
+    """A copy of ``model`` in eval mode whose output is ``(b, K, 4 + nc)``; see `ScoresFirst`.
+
+    Args:
+        model: left as it is.
+        max_detections: K.
+        fixed_size: when traced, the graph is for images of that one size.
+    """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batch_norm(model)
     fix_upsampling(model)
     split_halves(model)
     mix_before_upsampling(model)
-    gather_samples(model)
-    decode_best(model, max_detections)
+    gather_samples(model, fixed_size)
+    decode_best(model, max_detections, fixed_size)
     return model
 
 
@@ -180,17 +186,17 @@ def mix_before_upsampling(model: DealModel) -> None:
             model.model[unused].f = -1
 
 
-def gather_samples(model: DealModel) -> None:
+def gather_samples(model: DealModel, fixed_size: bool = False) -> None:
     """Replace every `LDConv` by `GatheredLDConv`."""
     for i, layer in enumerate(model.model):
         if isinstance(layer, LDConv):
-            _replace(model, i, GatheredLDConv(layer))
+            _replace(model, i, GatheredLDConv(layer, fixed_size))
 
 
-def decode_best(model: DealModel, max_detections: int) -> None:
+def decode_best(model: DealModel, max_detections: int, fixed_size: bool = False) -> None:
     """Replace the head by `ScoresFirst`."""
     last = len(model.model) - 1
-    _replace(model, last, ScoresFirst(model.model[last], max_detections))
+    _replace(model, last, ScoresFirst(model.model[last], max_detections, fixed_size))
 
 
 def conv_part(conv: nn.Conv2d, inputs: slice, outputs: slice, bias: bool = True) -> nn.Conv2d:

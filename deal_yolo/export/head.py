@@ -8,6 +8,14 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules import Detect
 
+Size = tuple[Any, Any]
+
+
+def map_size(x: Tensor, fixed: bool) -> Size:
+    """Height and width of ``(b, c, h, w)``: numbers, or while tracing values of the graph."""
+    rows, columns = x.shape[2:]
+    return (int(rows), int(columns)) if fixed else (rows, columns)
+
 
 class Anchors(NamedTuple):
     """Where the anchors of some numbers are; each is ``(b, K)``.
@@ -41,10 +49,12 @@ class ScoresFirst(nn.Module):
     Args:
         head: the trained head, batch norms folded, three convolutions in each branch.
         max_detections: K.
+        fixed_size: the maps' sizes are numbers of the graph; else it reads them from the maps.
     """
 
-    def __init__(self, head: Detect, max_detections: int) -> None:
+    def __init__(self, head: Detect, max_detections: int, fixed_size: bool = False) -> None:
         super().__init__()
+        self.fixed_size = fixed_size
         self.score = head.cv3
         self.first = nn.ModuleList(branch[0] for branch in head.cv2)
         self.bins = head.reg_max
@@ -70,46 +80,46 @@ class ScoresFirst(nn.Module):
         """
         scores = [score(x).flatten(2) for score, x in zip(self.score, maps, strict=True)]
         logits = torch.cat(scores, dim=2).float()
-        best = logits.amax(1)
-        index = best.topk(self._count(best), dim=1).indices
+        sizes = [map_size(x, self.fixed_size) for x in maps]
+        index = logits.amax(1).topk(self._count(sizes), dim=1).indices
         logits = logits.gather(2, index[:, None].expand(-1, logits.shape[1], -1))
-        anchors = self._locate(maps, index)
-        boxes = self._decode(self._distributions(maps, anchors).float(), anchors)
+        anchors = self._locate(sizes, index)
+        boxes = self._decode(self._distributions(maps, sizes, anchors).float(), anchors)
         return torch.cat([boxes, logits.sigmoid().transpose(1, 2)], dim=2)
 
-    def _count(self, best: Tensor) -> Any:
-        anchors: Any = best.shape[1]
-        if torch.jit.is_tracing():  # a tensor then; the smaller one is found in the graph
-            return torch.as_tensor(anchors).clamp(max=self.max_detections)
+    def _count(self, sizes: list[Size]) -> Any:
+        anchors: Any = sum(rows * columns for rows, columns in sizes)
+        if isinstance(anchors, Tensor):  # the smaller one is found in the graph
+            return torch.minimum(anchors, torch.tensor(self.max_detections))
         return min(anchors, self.max_detections)
 
-    def _locate(self, maps: list[Tensor], index: Tensor) -> Anchors:
+    def _locate(self, sizes: list[Size], index: Tensor) -> Anchors:
         level = torch.zeros_like(index)
         first = torch.zeros_like(index)
-        rows = torch.zeros_like(index) + maps[0].shape[2]
-        columns = torch.zeros_like(index) + maps[0].shape[3]
+        rows, columns = (torch.zeros_like(index) + side for side in sizes[0])
         stride = torch.full_like(index, self.strides[0], dtype=torch.float32)
         start = 0
-        for i in range(1, len(maps)):
-            start = start + maps[i - 1].shape[2] * maps[i - 1].shape[3]
+        for i in range(1, len(sizes)):
+            start = start + sizes[i - 1][0] * sizes[i - 1][1]
             here = index >= start
             level = level.masked_fill(here, i)
             first = torch.where(here, start, first)
-            rows = torch.where(here, maps[i].shape[2], rows)
-            columns = torch.where(here, maps[i].shape[3], columns)
+            rows = torch.where(here, sizes[i][0], rows)
+            columns = torch.where(here, sizes[i][1], columns)
             stride = stride.masked_fill(here, self.strides[i])
         inside = index - first
         row = torch.div(inside, columns, rounding_mode="trunc")
         return Anchors(level, first, rows, columns, row, inside - row * columns, stride)
 
-    def _distributions(self, maps: list[Tensor], anchors: Anchors) -> Tensor:
+    def _distributions(self, maps: list[Tensor], sizes: list[Size], anchors: Anchors) -> Tensor:
         """``(b, K, 4 * bins)`` logits of the distances to the four sides."""
         features = [first(x) for first, x in zip(self.first, maps, strict=True)]
         flat = [f.permute(0, 2, 3, 1).flatten(1, 2) for f in features]
         # One more row of zeros: what lies outside the map, as in the padding of a convolution.
         outside = flat[0].new_zeros(flat[0].shape[0], 1, flat[0].shape[2])
         table = torch.cat([*flat, outside], dim=1)
-        patches = _rows(table, _neighbours(anchors, table.shape[1] - 1))
+        total = sum(rows * columns for rows, columns in sizes)
+        patches = _rows(table, _neighbours(anchors, total), total + 1)
         hidden = self._of_level(patches.flatten(2), self.second, self.second_bias, anchors)
         return self._of_level(self.act(hidden), self.third, self.third_bias, anchors)
 
@@ -133,7 +143,7 @@ class ScoresFirst(nn.Module):
         return torch.cat([low, high], dim=2) * anchors.stride[..., None]
 
 
-def _neighbours(anchors: Anchors, outside: int) -> Tensor:
+def _neighbours(anchors: Anchors, outside: Any) -> Tensor:
     """``(b, K, 9)`` numbers of the 3x3 anchors around each; ``outside`` where there is none."""
     step = torch.arange(-1, 2)
     row = anchors.row[..., None] + step.repeat_interleave(3)
@@ -143,8 +153,7 @@ def _neighbours(anchors: Anchors, outside: int) -> Tensor:
     return torch.where(inside, anchors.first[..., None] + row * columns + column, outside)
 
 
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of ``(b, n, c)`` at ``index (b, K, 9)``: ``(b, K, 9, c)``."""
-    b, n, c = table.shape
-    start = (torch.arange(b) * n).view(-1, 1, 1)
-    return table.reshape(-1, c)[index + start]
+def _rows(table: Tensor, index: Tensor, length: Any) -> Tensor:
+    """Rows of ``(b, length, c)`` at ``index (b, K, 9)``: ``(b, K, 9, c)``."""
+    start = torch.arange(table.shape[0]).view(-1, 1, 1) * length
+    return table.reshape(-1, table.shape[2])[index + start]

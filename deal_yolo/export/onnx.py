@@ -6,6 +6,7 @@ import dataclasses
 import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ def export_onnx(
     *,
     imgsz: int | None = None,
     batch: int = 1,
-    dynamic: bool = True,
+    dynamic: bool | Literal["batch"] = True,
     half: bool = False,
     max_detections: int = 1000,
 ) -> Path:
@@ -43,7 +44,8 @@ def export_onnx(
         imgsz: side in px of the input; None is that of the weights. In a dynamic file only the
             size that is written into the metadata.
         batch: number of images in a fixed file.
-        dynamic: any batch and any size that is a multiple of the largest stride.
+        dynamic: any batch and any size that is a multiple of the largest stride; ``"batch"`` is
+            any batch of one size.
         half: compute in FP16 but for coordinates, scores and boxes.
         max_detections: K; fewer where an image has fewer anchors.
 
@@ -62,10 +64,10 @@ def export_onnx(
     metadata = dataclasses.replace(
         metadata, imgsz=imgsz, sha256=sha256(weights), max_detections=max_detections
     )
-    form = export_form(model, max_detections)
+    form = export_form(model, max_detections, fixed_size=dynamic is not True)
     part = out.with_name(out.name + ".part")
     trace(form.half() if half else form, part, (batch, 3, imgsz, imgsz), dynamic)
-    finish(part, metadata)
+    finish(part, metadata, fixed_size=dynamic is not True)
     os.replace(part, out)
     return out
 
@@ -83,10 +85,17 @@ class _Cast(nn.Module):
         return result
 
 
-def trace(model: nn.Module, out: Path, shape: tuple[int, int, int, int], dynamic: bool) -> None:
+def trace(
+    model: nn.Module,
+    out: Path,
+    shape: tuple[int, int, int, int],
+    dynamic: bool | Literal["batch"],
+) -> None:
     """Write the plain graph of an export form for an input of ``shape``."""
     require("onnx", "train")
     axes = {INPUT: {0: "batch", 2: "height", 3: "width"}, OUTPUT: {0: "batch", 1: "anchors"}}
+    if dynamic == "batch":
+        axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
     with warnings.catch_warnings(), torch.no_grad():
         # The tracing exporter is the one that keeps this graph as it is written; torch calls it
         # legacy, warns of its own internals, and of shapes that are numbers on purpose.
@@ -105,12 +114,17 @@ def trace(model: nn.Module, out: Path, shape: tuple[int, int, int, int], dynamic
         )
 
 
-def finish(path: Path, metadata: Metadata) -> None:
-    """Simplify the graph in a file and write the metadata into it."""
+def finish(path: Path, metadata: Metadata, fixed_size: bool) -> None:
+    """Simplify the graph in a file, write down its output's shape, and put the metadata in."""
     onnx = require("onnx", "train")
     onnxslim = require("onnxslim", "train")
     graph = onnxslim.slim(onnx.load(path))
     graph.producer_name = "deal-yolo"
+    shape = graph.graph.output[0].type.tensor_type.shape
+    shape.dim[2].dim_value = 4 + len(metadata.names)
+    if fixed_size:
+        anchors = sum((metadata.imgsz // stride) ** 2 for stride in metadata.strides)
+        shape.dim[1].dim_value = min(metadata.max_detections, anchors)
     onnx.helper.set_model_props(graph, metadata.to_strings())
     onnx.checker.check_model(graph)
     onnx.save(graph, path)

@@ -7,12 +7,13 @@ lie side by side in a table of pixels.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deal_yolo.export.head import map_size
 from deal_yolo.model.blocks import LDConv
 
 
@@ -36,10 +37,12 @@ class GatheredLDConv(nn.Module):
 
     Args:
         block: the trained block, batch norm folded.
+        fixed_size: the map's size is a number of the graph; else it reads it from the map.
     """
 
-    def __init__(self, block: LDConv) -> None:
+    def __init__(self, block: LDConv, fixed_size: bool = False) -> None:
         super().__init__()
+        self.fixed_size = fixed_size
         self.points, self.stride, self.act = block.points, block.stride, block.act
         self.offset = block.offset
         self.register_buffer("start", block.start.float())
@@ -61,15 +64,17 @@ class GatheredLDConv(nn.Module):
         )
         if not self.mix_first:
             samples = samples.reshape(-1, self.points * channels) @ self.weight
-        samples = samples + self.bias
-        return self.act(samples.view(batch, rows, columns, -1).permute(0, 3, 1, 2))
+        samples = (samples + self.bias).view(batch, rows, columns, self.bias.shape[0])
+        return self.act(samples.permute(0, 3, 1, 2))
 
-    def _corners(self, x: Tensor) -> tuple[list[Corner], int, int]:
+    def _corners(self, x: Tensor) -> tuple[list[Corner], Any, Any]:
         """The pixels to gather, the N points of a position side by side, and the output's size."""
-        batch, _, height, width = x.shape
+        batch = x.shape[0]
+        height, width = map_size(x, self.fixed_size)
         weight, bias = self.offset.weight.float(), self.offset.bias.float()
-        offset = F.conv2d(x.float(), weight, bias, self.stride, 1).permute(0, 2, 3, 1)
-        _, rows, columns, _ = offset.shape
+        offset = F.conv2d(x.float(), weight, bias, self.stride, 1)
+        rows, columns = map_size(offset, self.fixed_size)
+        offset = offset.permute(0, 2, 3, 1)
         row = torch.arange(rows, dtype=torch.float32).view(1, -1, 1, 1) * self.stride
         column = torch.arange(columns, dtype=torch.float32).view(1, 1, -1, 1) * self.stride
         start = self.start.float()
@@ -78,15 +83,14 @@ class GatheredLDConv(nn.Module):
         x_ = (offset[..., self.points :] + (column + start[1])).clamp(0, width - 1)
         top, left = y.floor(), x_.floor()
         down, right = y - top, x_ - left
-        top, left = top.int(), left.int()
+        below = (top + 1).clamp(max=height - 1).int()
+        beside = (left + 1).clamp(max=width - 1).int()
         image = torch.arange(batch, dtype=torch.int32).view(-1, 1, 1, 1) * (height * width)
-        first = image + top * width
-        second = image + (top + 1).clamp(max=height - 1) * width
-        next_ = (left + 1).clamp(max=width - 1)
+        first, second, left = image + top.int() * width, image + below * width, left.int()
         corners = [
             Corner(first + left, (1 - down) * (1 - right)),
-            Corner(first + next_, (1 - down) * right),
+            Corner(first + beside, (1 - down) * right),
             Corner(second + left, down * (1 - right)),
-            Corner(second + next_, down * right),
+            Corner(second + beside, down * right),
         ]
         return [Corner(c.index.reshape(-1), c.weight.reshape(-1)) for c in corners], rows, columns

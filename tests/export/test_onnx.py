@@ -57,16 +57,16 @@ def test_a_dynamic_file_takes_any_batch_and_size_and_gives_the_models_boxes(weig
 
 def test_a_fixed_file_has_its_shape_written_down(weights, tmp_path):
     out = export_onnx(
-        weights, tmp_path / "a.onnx", imgsz=96, batch=2, dynamic=False, max_detections=20
+        weights, tmp_path / "a.onnx", imgsz=96, batch=2, dynamic=False, max_detections=120
     )
     graph = onnx.load(out).graph
     shapes = [
         [d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
     ]
-    assert shapes == [[2, 3, 96, 96], [2, 20, 4 + len(NAMES)]]
+    assert shapes == [[2, 3, 96, 96], [2, 120, 4 + len(NAMES)]]
     images = pictures(2, 96, 96, seed=7)
-    assert_same_boxes(run(out, images), reference(weights, images, 20))
+    assert_same_boxes(run(out, images), reference(weights, images, 120))
 
 
 def test_metadata_travels_in_the_file(weights, tmp_path):
@@ -93,3 +93,28 @@ def test_weights_that_are_not_finite_are_refused(weights, tmp_path):
     save_model(model, metadata, tmp_path / "nan.safetensors")
     with pytest.raises(WeightsError, match=r"model\.0\.conv\.weight"):
         export_onnx(tmp_path / "nan.safetensors", tmp_path / "a.onnx")
+
+
+def tensorrt_operators() -> set[str]:
+    lines = Path(__file__).with_name("tensorrt_operators.txt").read_text().splitlines()
+    return {name for line in lines if not line.startswith("#") for name in line.split()}
+
+
+@pytest.mark.parametrize("settings", [{}, {"dynamic": "batch", "half": True}, {"dynamic": False}])
+def test_tensorrt_lists_every_operator(weights, tmp_path, settings):
+    graph = onnx.load(export_onnx(weights, tmp_path / "a.onnx", **settings))
+    assert {node.op_type for node in graph.graph.node} <= tensorrt_operators()
+    assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx"}
+    assert graph.opset_import[0].version >= 17
+    inferred = onnx.shape_inference.infer_shapes(graph).graph
+    kinds = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.input)}
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
+    for node in inferred.node:
+        if node.op_type in {"Clip", "Floor"}:
+            assert kinds.get(node.input[0]) in floats, node.name
+
+
+def test_a_file_of_one_size_takes_any_batch(weights, tmp_path):
+    out = export_onnx(weights, tmp_path / "a.onnx", imgsz=96, dynamic="batch", max_detections=120)
+    images = pictures(3, 96, 96, seed=7)
+    assert_same_boxes(run(out, images), reference(weights, images, 120))
