@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from deal_yolo import __version__
-from deal_yolo.cli import calibrate, compare, data, eval, info, predict, train, val
+from deal_yolo.cli import calibrate, compare, data, eval, export, info, predict, train, val
 from deal_yolo.errors import DealYoloError
 
 # Newer versions of typer carry their own click, older ones import it; this is the class of either.
@@ -50,6 +50,7 @@ app.command("predict")(predict.predict)
 app.command("calibrate")(calibrate.calibrate)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.add_typer(data.app, name="data")
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from deal_yolo.datasets.images import read_image
 from deal_yolo.errors import CheckError
 from deal_yolo.infer.backends.base import Backend, load_backend
 from deal_yolo.infer.preprocess import letterbox, to_input
-from deal_yolo.infer.source import read_image
 from deal_yolo.metadata import Metadata
 
 FloatArray = npt.NDArray[np.float32]
@@ -50,7 +50,7 @@ def check_onnx(onnx: Path, weights: Path, photos: Sequence[Path]) -> CheckReport
         CheckError: a box is off by more than 0.5 px or a score by more than 0.01, or a photo has
             more objects than the file gives boxes.
         WeightsError: a file is missing or damaged.
-        SourceError: a photo cannot be read.
+        DatasetError: a photo cannot be read.
     """
     return check_backends(load_backend(weights), load_backend(onnx), photos)
 

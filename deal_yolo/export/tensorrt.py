@@ -38,21 +38,19 @@ def tensorrt_is_installed() -> bool:
     return importlib.util.find_spec("tensorrt") is not None
 
 
-def trtexec_line(onnx: Path, out: Path, size: tuple[int, int], config: EngineConfig) -> str:
+def trtexec_line(
+    onnx: Path, out: Path, imgsz: int, config: EngineConfig, fixed: bool = False
+) -> str:
     """The shell line that builds the same engine with TensorRT's own tool on the device.
 
     Args:
         onnx: the file to build from.
         out: the engine.
-        size: height and width of the input in px.
+        imgsz: side of the input in px.
         config: as for `build_engine`.
+        fixed: the file takes one batch only.
     """
-    height, width = size
-    shapes = {
-        "min": f"images:1x3x{height}x{width}",
-        "opt": f"images:1x3x{height}x{width}",
-        "max": f"images:{config.batch}x3x{height}x{width}",
-    }
+    batches = {} if fixed else {"min": 1, "opt": 1, "max": config.batch}
     cache = config.timing_cache or out.with_suffix(".timing")
     return shlex.join(
         [
@@ -60,7 +58,7 @@ def trtexec_line(onnx: Path, out: Path, size: tuple[int, int], config: EngineCon
             f"--onnx={onnx}",
             f"--saveEngine={out}",
             "--stronglyTyped",
-            *(f"--{name}Shapes={shape}" for name, shape in shapes.items()),
+            *(f"--{k}Shapes=images:{n}x3x{imgsz}x{imgsz}" for k, n in batches.items()),
             f"--memPoolSize=workspace:{config.workspace_mib}",
             f"--timingCacheFile={cache}",
         ]

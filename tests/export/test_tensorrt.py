@@ -78,12 +78,14 @@ def test_an_old_or_missing_tensorrt_is_named(monkeypatch, onnx_file, tmp_path):
 
 
 def test_the_trtexec_line_asks_for_the_same_engine():
-    line = trtexec_line(Path("a b.onnx"), Path("out.engine"), (384, 640), EngineConfig(batch=4))
+    line = trtexec_line(Path("a b.onnx"), Path("out.engine"), 640, EngineConfig(batch=4))
     words = shlex.split(line)
     assert words[0] == "trtexec"
     assert "--onnx=a b.onnx" in words
     assert "--stronglyTyped" in words
-    assert "--maxShapes=images:4x3x384x640" in words
+    assert "--maxShapes=images:4x3x640x640" in words
+    fixed = trtexec_line(Path("a.onnx"), Path("a.engine"), 640, EngineConfig(), fixed=True)
+    assert "Shapes" not in fixed
 
 
 def test_an_engine_gives_the_boxes_of_its_onnx_file_at_any_batch(engine, cuda, onnx_file):
