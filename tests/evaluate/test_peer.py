@@ -28,8 +28,8 @@ def test_our_own_onnx_is_refused(weights: Path) -> None:
 def test_its_boxes_are_those_of_our_own_detector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a square photo both see the same pixels; ultralytics suppresses boxes at IoU 0.7, and
-    cuts them at the photo's border only then, so that it keeps some more of them.
+    """On a square photo both see the same pixels. Suppression is left out on both sides, because
+    only one of them cuts boxes at the photo's border before it.
     """
     monkeypatch.setattr("deal_yolo.infer.backends.torch.MAX_DETECTIONS", 30_000)
     from deal_yolo.boxes import iou
@@ -43,8 +43,9 @@ def test_its_boxes_are_those_of_our_own_detector(
     peer = Ultralytics(weights)
     assert peer.names == NAMES
     assert peer.score_threshold == 0.25
+    peer._predictor.args.iou = 1.0
     theirs = peer.look([image])[0].detections
-    ours = Detector(load_backend(weights), nms_iou=0.7)([image])[0]
+    ours = Detector(load_backend(weights), nms_iou=1.0)([image])[0]
     assert len(ours) > 100
     overlap = iou(ours.xyxy, theirs.xyxy) * (ours.class_id[:, None] == theirs.class_id)
-    assert (overlap.max(axis=1) > 0.99).mean() > 0.95
+    assert overlap.max(axis=1).min() > 0.99
