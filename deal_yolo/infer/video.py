@@ -134,7 +134,7 @@ def read_stream(
                     if excerpt.wants(index, heard - start):
                         yield _frame(url, name, index, heard - start, _upright(frame))
                     index += 1
-                if container.duration:
+                if _ends(container):
                     return
         except (_av().error.FFmpegError, SourceError):
             if first:
@@ -201,6 +201,11 @@ def _open(source: str, timeout_s: float | None) -> av.container.InputContainer:
                 f"{source}: no answer in {timeout_s:g} s or no stream there"
             ) from error
         raise SourceError(f"{source}: not a readable video: {_reason(error)}") from error
+
+
+def _ends(container: av.container.InputContainer) -> bool:
+    """Whether it is a file; what is live has no length."""
+    return bool(container.duration)
 
 
 def _pictures(container: av.container.InputContainer, source: str) -> av.VideoStream:
