@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from deal_yolo import __version__
-from deal_yolo.cli import calibrate, compare, data, eval, export, info, predict, train, val
+from deal_yolo.cli import (
+    benchmark,
+    calibrate,
+    compare,
+    data,
+    eval,
+    export,
+    info,
+    predict,
+    train,
+    val,
+)
 from deal_yolo.errors import DealYoloError
 
 # Newer versions of typer carry their own click, older ones import it; this is the class of either.
@@ -51,6 +62,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("benchmark")(benchmark.benchmark)
 app.add_typer(data.app, name="data")
 
 
