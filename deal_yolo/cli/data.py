@@ -103,7 +103,7 @@ def tile(
     given = {k: v for k, v in given.items() if v is not None}
     config = replace(dataset.config.tile or TileConfig(), **given)
     with _progress("cutting") as report:
-        made = tile_dataset(dataset, out, config, splits.split(","), workers, report)
+        made = tile_dataset(dataset, out, config, _words(splits), workers, report)
     windows = read_manifest(made.parent)
     counts = Counter((w.split, w.scale, w.objects > 0) for w in windows)
     objects: Counter[tuple[str, float]] = Counter()
@@ -225,7 +225,7 @@ def stats(
     from deal_yolo.datasets.stats import collect, describe
 
     dataset = load_dataset(find_config("data", data))
-    objects = collect(dataset, splits.split(",") if splits else None)
+    objects = collect(dataset, _words(splits) if splits else None)
     figures = describe(objects, imgsz)
     if plots is not None:
         from deal_yolo.datasets.plots import write_plots
@@ -277,6 +277,10 @@ def preview(
     augmentation = Augmentation(load(AugmentConfig, recipe), seed, str(recipe))
     shown = make(dataset, augmentation, out, count, seed)
     typer.echo(f"{shown} windows in {out}", err=True)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:

@@ -113,6 +113,8 @@ def tile_dataset(
         try:
             _run(jobs, folder, workers or os.cpu_count() or 1, progress)
             windows = [w for job in jobs for w in _finished(folder, job) or ()]
+            if not windows:
+                raise DatasetError(f"no window of {dataset.yaml} is kept: lower 'real'")
             _write_manifest(folder / MANIFEST, windows)
             _write_yaml(folder / "data.yaml", dataset, splits)
             for job in jobs:
@@ -122,8 +124,6 @@ def tile_dataset(
             (folder / "done").rmdir()
         except OSError as error:
             raise OutputError(f"cannot write {folder}: {error}") from error
-    if not windows:
-        raise DatasetError(f"no window of {dataset.yaml} is kept: lower 'real' or 'background'")
     return out / "data.yaml"
 
 

@@ -50,7 +50,7 @@ def window_pixels(
 def _real_share(pixels: Image) -> float:
     # Every fourth pixel each way tells as much as all of them.
     some = pixels[::4, ::4]
-    black = cv2.countNonZero(cv2.inRange(some, (0, 0, 0), BLACK))
+    black: int = cv2.countNonZero(cv2.inRange(some, (0, 0, 0), BLACK))
     return 1 - black / (some.shape[0] * some.shape[1])
 
 
