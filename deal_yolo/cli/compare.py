@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from deal_yolo.config import find_config, load
+from deal_yolo.errors import OutputError
 
 if TYPE_CHECKING:
     from deal_yolo.evaluate.compare import Train
@@ -59,19 +60,22 @@ def _trainer(data: str, out: Path) -> Train:
         from deal_yolo.train.settings import FILE, Run, TrainConfig
 
         assert isinstance(wanted, TrainRow)
-        folder = out / "runs" / name
+        folder = (out / "runs" / name).resolve()
+        recipe = load(TrainConfig, find_config("train", wanted.recipe))
+        config = runs.with_options(recipe, **wanted.options)
+        start = Path(wanted.pretrained).resolve() if wanted.pretrained else None
+        begun = (folder / FILE).is_file()
+        if begun:
+            prepared = Run.load(folder)
+            same = (prepared.model_name, prepared.config, prepared.pretrained)
+            if same != (wanted.model, config, start):
+                raise OutputError(f"{folder} was trained otherwise: remove it or change --out")
+        else:
+            request = runs.Request(wanted.model, data, folder, config, pretrained=start)
+            prepared = runs.prepare(request)
         weights = folder / "best.onnx"
         if weights.is_file():
             return weights
-        begun = (folder / FILE).is_file()
-        if begun:
-            prepared = Run.load(folder.resolve())
-        else:
-            recipe = load(TrainConfig, find_config("train", wanted.recipe))
-            config = runs.with_options(recipe, **wanted.options)
-            start = Path(wanted.pretrained) if wanted.pretrained else None
-            request = runs.Request(wanted.model, data, folder, config, pretrained=start)
-            prepared = runs.prepare(request)
         result = runs.train(prepared, resume=begun and prepared.last.is_file())
         return export_onnx(result.best, weights)
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from deal_yolo.errors import ConfigError, InputError, WeightsError
 from deal_yolo.evaluate.compare import CompareConfig, TrainRow, compare, unequal
 from deal_yolo.evaluate.markdown import to_markdown
 from deal_yolo.evaluate.provenance import provenance
+from tests.evaluate.made import save_dataset
 from tests.infer.graph import metadata, save_graph
 
 
@@ -118,3 +120,25 @@ def test_what_is_equal_is_not_said() -> None:
     assert unequal({"a": {"epochs": 3, "seed": 0}, "b": {"epochs": 4, "seed": 0}}) == [
         "epochs: 3 (a), 4 (b)"
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_models_are_trained_once_and_not_taken_for_others(tmp_path: Path) -> None:
+    data = save_dataset(tmp_path / "data")
+    for listed in data.parent.glob("*.txt"):
+        listed.write_text(listed.read_text().replace("images/", "./images/"))
+    data.write_text(data.read_text().replace("train.txt", "val.txt"))
+    file, out = tmp_path / "run.yaml", tmp_path / "out"
+
+    def run(epochs: int) -> Any:
+        train = f"{{model: deal-yolo, epochs: {epochs}, imgsz: 64, batch: 2}}"
+        file.write_text(f"data: {data}\nrows:\n  ours: {{train: {train}}}\n")
+        return CliRunner().invoke(app, ["compare", str(file), "--out", str(out)])
+
+    assert run(1).exit_code == 0
+    best = out / "runs" / "ours" / "best.onnx"
+    made = best.stat().st_mtime_ns
+    assert run(1).exit_code == 0
+    assert best.stat().st_mtime_ns == made
+    assert "trained otherwise" in str(run(2).exception)
