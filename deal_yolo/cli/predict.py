@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,9 +89,11 @@ def predict(
         threads=threads,
         device=device,
     )
+    _silence_libraries()
     console = Console(stderr=True)
     columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("detecting", total=None)
         outcome = run(config, lambda done, total: bar.update(task, completed=done, total=total))
     if json:
@@ -100,6 +103,14 @@ def predict(
     unreadable = outcome.summary.unreadable
     if unreadable:
         raise IncompleteError("not read: " + "; ".join(item.reason for item in unreadable))
+
+
+def _silence_libraries() -> None:
+    """What OpenCV and trackers log about bad input comes as our own one line, or in the results."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging.getLogger("trackers").setLevel(logging.ERROR)
 
 
 def _figures(outcome: Outcome, out: Path) -> dict[str, Any]:

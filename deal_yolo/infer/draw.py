@@ -71,7 +71,11 @@ class Annotator:
             self._trace = self._sv.TraceAnnotator(self._palette, thickness=line, trace_length=60)
         self._trace.annotate(picture, drawn)
         label = self._sv.LabelAnnotator(
-            self._palette, self._sv.Color.BLACK, 0.35 * line + 0.1, line, text_padding=line
+            color=self._palette,
+            text_color=self._sv.Color.BLACK,
+            text_scale=0.35 * line + 0.1,
+            text_thickness=line,
+            text_padding=line,
         )
         label.annotate(picture, drawn, labels=[str(t) for t in found.track])
 

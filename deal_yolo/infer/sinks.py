@@ -125,7 +125,8 @@ class ImageSink:
         if name.suffix.lower() not in {".jpg", ".jpeg", ".png"}:
             name = name.with_name(name.name + ".jpg")
         assert result.picture is not None
-        fine, data = cv2.imencode(name.suffix, result.picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        quality = [] if name.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 90]
+        fine, data = cv2.imencode(name.suffix, result.picture, quality)
         if not fine:
             raise OutputError(f"{self._folder / name}: the picture cannot be encoded")
         write_whole(self._folder / name, data.tobytes())

@@ -93,7 +93,7 @@ def read_video(path: str, name: PurePosixPath, excerpt: Excerpt) -> Iterator[Fra
         except _av().error.FFmpegError as error:
             yield Unreadable(path, f"{path}: damaged after {last:.1f} s: {_reason(error)}")
             return
-        length = float((stream.duration or 0) * _tick(stream))
+        length = _length(container, stream)
         if length - last > max(_SLACK_S, 2 * length / max(1, len(times))):
             yield Unreadable(path, f"{path}: cut short after {last:.1f} s of {length:.1f} s")
 
@@ -230,6 +230,13 @@ def _frame_times(
         raise SourceError(f"{path}: a video with no frames")
     container.seek(min(packets), stream=stream)
     return [float(pts * _tick(stream)) for pts in sorted(packets)]
+
+
+def _length(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Seconds that the file's header promises; 0 where it says nothing."""
+    if stream.duration is not None:
+        return float(stream.duration * _tick(stream))
+    return (container.duration or 0) / 1e6
 
 
 def _tick(stream: av.VideoStream) -> Fraction:
