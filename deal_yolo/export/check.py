@@ -38,13 +38,17 @@ class CheckReport:
     score: float
 
 
-def check_onnx(onnx: Path, weights: Path, photos: Sequence[Path]) -> CheckReport:
+def check_onnx(
+    onnx: Path, weights: Path, photos: Sequence[Path], least_score: float = 0.0
+) -> CheckReport:
     """Run photos through an ONNX file and through the weights, and compare the boxes.
 
     Args:
         onnx: a file made by `deal_yolo.export.onnx.export_onnx`.
         weights: the ``.safetensors`` file it was made from.
         photos: real photos; more of them prove more.
+        least_score: only boxes from this score on must agree. FP16 moves a few boxes of hardly
+            any score by a pixel.
 
     Raises:
         CheckError: a box is off by more than 0.5 px or a score by more than 0.01, or a photo has
@@ -52,10 +56,12 @@ def check_onnx(onnx: Path, weights: Path, photos: Sequence[Path]) -> CheckReport
         WeightsError: a file is missing or damaged.
         DatasetError: a photo cannot be read.
     """
-    return check_backends(load_backend(weights), load_backend(onnx), photos)
+    return check_backends(load_backend(weights), load_backend(onnx), photos, least_score)
 
 
-def check_backends(wanted: Backend, got: Backend, photos: Sequence[Path]) -> CheckReport:
+def check_backends(
+    wanted: Backend, got: Backend, photos: Sequence[Path], least_score: float = 0.0
+) -> CheckReport:
     """As `check_onnx`, for any two backends: what ``got`` gives is held against ``wanted``."""
     keep = got.metadata.max_detections
     images = boxes = 0
@@ -64,7 +70,7 @@ def check_backends(wanted: Backend, got: Backend, photos: Sequence[Path]) -> Che
         for batch in _inputs(photo, got):
             want, have = wanted(batch)[:, :keep], got(batch)
             _refuse_crowd(want[0], keep, got.metadata.score_threshold, photo)
-            number, worst_box, worst_score = compare(want[0], have[0])
+            number, worst_box, worst_score = compare(want[0], have[0], least_score)
             images, boxes = images + 1, boxes + number
             box_px, score = max(box_px, worst_box), max(score, worst_score)
             if worst_box > BOX_TOLERANCE or worst_score > SCORE_TOLERANCE:
@@ -75,7 +81,9 @@ def check_backends(wanted: Backend, got: Backend, photos: Sequence[Path]) -> Che
     return CheckReport(images, boxes, box_px, score)
 
 
-def compare(want: FloatArray, have: FloatArray) -> tuple[int, float, float]:
+def compare(
+    want: FloatArray, have: FloatArray, least_score: float = 0.0
+) -> tuple[int, float, float]:
     """Match the rows of two outputs for one image and find the worst pair.
 
     Rows are matched by box and scores, not by place: rounding may swap rows of almost equal
@@ -84,11 +92,13 @@ def compare(want: FloatArray, have: FloatArray) -> tuple[int, float, float]:
     Args:
         want: ``(k, 4 + nc)``.
         have: ``(k, 4 + nc)``.
+        least_score: rows below it are not compared.
 
     Returns:
         The number of rows of ``want`` compared, the largest difference in px and in score.
     """
     cut = max(want[:, 4:].max(1).min(), have[:, 4:].max(1).min()) + SCORE_TOLERANCE
+    cut = max(cut, least_score)
     whole = len(want) != len(have)
     differences = [
         _nearest(rows if whole else rows[rows[:, 4:].max(1) > cut], others)

@@ -199,6 +199,20 @@ def decode_best(model: DealModel, max_detections: int, fixed_size: bool = False)
     _replace(model, last, ScoresFirst(model.model[last], max_detections, fixed_size))
 
 
+def halve(model: DealModel) -> None:
+    """Compute the maps in FP16; coordinates, box distributions and scores stay in FP32.
+
+    To be applied after the rewrites. What runs at the best anchors only costs little, and FP16
+    there would move boxes by up to a pixel.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.half()
+    for layer in model.modules():
+        if isinstance(layer, GatheredLDConv):
+            layer.offset.float()
+
+
 def conv_part(conv: nn.Conv2d, inputs: slice, outputs: slice, bias: bool = True) -> nn.Conv2d:
     """The convolution from some input channels to some output channels of ``conv``."""
     weight = conv.weight[outputs, inputs]

@@ -84,7 +84,7 @@ class ScoresFirst(nn.Module):
         index = logits.amax(1).topk(self._count(sizes), dim=1).indices
         logits = logits.gather(2, index[:, None].expand(-1, logits.shape[1], -1))
         anchors = self._locate(sizes, index)
-        boxes = self._decode(self._distributions(maps, sizes, anchors).float(), anchors)
+        boxes = self._decode(self._distributions(maps, sizes, anchors), anchors)
         return torch.cat([boxes, logits.sigmoid().transpose(1, 2)], dim=2)
 
     def _count(self, sizes: list[Size]) -> Any:
@@ -120,7 +120,7 @@ class ScoresFirst(nn.Module):
         table = torch.cat([*flat, outside], dim=1)
         total = sum(rows * columns for rows, columns in sizes)
         patches = _rows(table, _neighbours(anchors, total), total + 1)
-        hidden = self._of_level(patches.flatten(2), self.second, self.second_bias, anchors)
+        hidden = self._of_level(patches.flatten(2).float(), self.second, self.second_bias, anchors)
         return self._of_level(self.act(hidden), self.third, self.third_bias, anchors)
 
     def _of_level(self, x: Tensor, weight: Tensor, bias: Tensor, anchors: Anchors) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from deal_yolo.errors import ConfigError, WeightsError, require
-from deal_yolo.export.graph import export_form
+from deal_yolo.export.graph import export_form, halve
 from deal_yolo.metadata import Metadata
 from deal_yolo.model.checkpoint import load_model, sha256
 from deal_yolo.model.network import DealModel
@@ -66,7 +66,9 @@ def export_onnx(
     )
     form = export_form(model, max_detections, fixed_size=dynamic is not True)
     part = out.with_name(out.name + ".part")
-    trace(form.half() if half else form, part, (batch, 3, imgsz, imgsz), dynamic)
+    if half:
+        halve(form)
+    trace(form, part, (batch, 3, imgsz, imgsz), dynamic)
     finish(part, metadata, fixed_size=dynamic is not True)
     os.replace(part, out)
     return out

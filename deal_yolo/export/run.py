@@ -113,7 +113,8 @@ def export(config: ExportConfig, progress: Progress = iter) -> Exported:
     report = None
     if photos:
         wanted = load_backend(config.weights)
-        report = check_backends(wanted, load_backend(files[0]), list(progress(photos)))
+        least = wanted.metadata.score_threshold / 2 if config.half else 0.0
+        report = check_backends(wanted, load_backend(files[0]), list(progress(photos)), least)
     return Exported(files, report, line)
 
 

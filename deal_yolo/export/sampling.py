@@ -55,7 +55,7 @@ class GatheredLDConv(nn.Module):
         """``(b, c1, h, w)`` to ``(b, c2, ceil(h / stride), ceil(w / stride))``."""
         corners, rows, columns = self._corners(x)
         if self.mix_first:
-            x = F.conv2d(x, self.weight.t()[..., None, None])
+            x = F.conv2d(x, self.weight.to(x.dtype).t()[..., None, None])
         batch, channels = x.shape[:2]
         pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
         samples = sum(
@@ -63,21 +63,20 @@ class GatheredLDConv(nn.Module):
             for corner in corners
         )
         if not self.mix_first:
-            samples = samples.reshape(-1, self.points * channels) @ self.weight
-        samples = (samples + self.bias).view(batch, rows, columns, self.bias.shape[0])
+            samples = samples.reshape(-1, self.points * channels) @ self.weight.to(x.dtype)
+        samples = (samples + self.bias.to(x.dtype)).view(batch, rows, columns, self.bias.shape[0])
         return self.act(samples.permute(0, 3, 1, 2))
 
     def _corners(self, x: Tensor) -> tuple[list[Corner], Any, Any]:
         """The pixels to gather, the N points of a position side by side, and the output's size."""
         batch = x.shape[0]
         height, width = map_size(x, self.fixed_size)
-        weight, bias = self.offset.weight.float(), self.offset.bias.float()
-        offset = F.conv2d(x.float(), weight, bias, self.stride, 1)
+        offset = self.offset(x.float())
         rows, columns = map_size(offset, self.fixed_size)
         offset = offset.permute(0, 2, 3, 1)
         row = torch.arange(rows, dtype=torch.float32).view(1, -1, 1, 1) * self.stride
         column = torch.arange(columns, dtype=torch.float32).view(1, 1, -1, 1) * self.stride
-        start = self.start.float()
+        start = self.start
         # Clipping the coordinates gives points outside the map its border value.
         y = (offset[..., : self.points] + (row + start[0])).clamp(0, height - 1)
         x_ = (offset[..., self.points :] + (column + start[1])).clamp(0, width - 1)

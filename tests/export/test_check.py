@@ -36,6 +36,13 @@ def test_a_moved_box_a_changed_score_and_a_missing_box_are_found():
     assert compare(missing, a)[1] > 1
 
 
+def test_boxes_below_the_least_score_need_not_agree():
+    a, b = rows(50), rows(50)
+    b[30:, 0] += 5
+    assert compare(a, b)[1] == 5
+    assert compare(a, b, float(a[29, 4]))[1] == 0
+
+
 def test_a_swap_at_the_end_of_the_list_is_no_difference():
     a = rows(50)
     b = a.copy()
