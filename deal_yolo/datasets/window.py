@@ -51,7 +51,7 @@ def _real_share(pixels: Image) -> float:
     # Every fourth pixel each way tells as much as all of them.
     some = pixels[::4, ::4]
     black: int = cv2.countNonZero(cv2.inRange(some, (0, 0, 0), BLACK))
-    return 1 - black / (some.shape[0] * some.shape[1])
+    return 1.0 - black / float(some.shape[0] * some.shape[1])
 
 
 def window_labels(labels: Labels, area: Area, scale: float, config: TileConfig) -> Labels:
