@@ -43,12 +43,20 @@ def load_model(path: Path) -> tuple[DealModel, Metadata]:
     metadata = read_metadata(path)
     try:
         model = DealModel(metadata.model)
-        model.load_state_dict(load_file(path))
+        _load(model, load_file(path))
     except (SafetensorError, RuntimeError, ConfigError, KeyError, TypeError) as error:
         line = " ".join(str(error).split())[:300]
         raise WeightsError(f"{path}: weights do not fit their model: {line}") from error
     model.names = dict(enumerate(metadata.names))
     return model.eval(), metadata
+
+
+def _load(model: DealModel, tensors: dict[str, Tensor]) -> None:
+    """Fill the network; the loss it was trained with may have been another one."""
+    keys = model.load_state_dict(tensors, strict=False)
+    wrong = [k for k in (*keys.missing_keys, *keys.unexpected_keys) if k.startswith("model.")]
+    if wrong:
+        raise KeyError(f"{wrong[0]} is missing or not in the model")
 
 
 def read_metadata(path: Path) -> Metadata:

@@ -15,6 +15,8 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
+from deal_yolo.config import find_config
+from deal_yolo.datasets.augment import trainer_settings
 from deal_yolo.metadata import Metadata
 from deal_yolo.model.checkpoint import load_tensors, save_model
 from deal_yolo.model.network import DealModel
@@ -78,6 +80,9 @@ class DealTrainer(DetectionTrainer):
         settings = dict(overrides or {})
         self.run = Run.load(Path(settings["save_dir"]))
         self.taken: str = ""
+        if self.run.config.augment is not None:
+            # Here and not in overrides, since each process must know our own transforms.
+            settings |= trainer_settings(find_config("train", self.run.config.augment))
         threads = torch.get_num_threads()
         super().__init__(cfg, settings, _callbacks)
         torch.set_num_threads(threads)  # ultralytics leaves one core idle on a CPU

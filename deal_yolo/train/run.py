@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from deal_yolo.config import find_config
 from deal_yolo.datasets.dataset import Dataset, load_dataset
 from deal_yolo.datasets.tile import tile_dataset
@@ -86,9 +88,18 @@ def prepare(request: Request) -> Run:
 
 
 def _windows(dataset: Dataset, out: Path) -> Path:
-    if dataset.config.tile is None:
-        return dataset.yaml.resolve()
-    return tile_dataset(dataset, out / "windows", dataset.config.tile)
+    """The data YAML that ultralytics trains on."""
+    if dataset.config.tile is not None:
+        return tile_dataset(dataset, out / "windows", dataset.config.tile)
+    # Lists of whole paths, since ultralytics reads relative ones in its own way.
+    content: dict[str, object] = {"path": str(out), "names": dict(enumerate(dataset.names))}
+    for split in ("train", "val"):
+        content[split] = f"{split}.txt"
+        lines = "".join(f"{image}\n" for image in dataset.images(split))
+        (out / f"{split}.txt").write_text(lines, encoding="utf-8")
+    path = out / "data.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def train(run: Run, resume: bool = False) -> Result:

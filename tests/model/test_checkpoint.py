@@ -9,6 +9,7 @@ from ultralytics.nn.tasks import DetectionModel
 from deal_yolo.errors import WeightsError
 from deal_yolo.metadata import KEY, Metadata
 from deal_yolo.model.checkpoint import load_model, load_tensors, read_metadata, save_model
+from deal_yolo.model.loss import LossConfig
 from deal_yolo.model.network import DealModel, build_model
 from deal_yolo.model.transfer import transfer
 
@@ -33,6 +34,23 @@ def test_a_model_comes_back_as_it_was(saved: tuple[DealModel, Path]) -> None:
     assert read == metadata(model) == read_metadata(path)
     assert again.names == {0: "a", 1: "b"}
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing half-written left
+
+
+def test_weights_trained_with_another_loss_load(tmp_path: Path) -> None:
+    model = build_model("deal-yolo", 2, LossConfig(iou="ciou", nwd_weight=0)).eval()
+    save_model(model, metadata(model), tmp_path / "w.safetensors")
+    again, _ = load_model(tmp_path / "w.safetensors")
+    assert again.state_dict()["model.0.conv.weight"].equal(
+        model.state_dict()["model.0.conv.weight"]
+    )
+
+
+def test_weights_of_another_model_do_not_load(tmp_path: Path) -> None:
+    model = build_model("deal-yolo", 2)
+    other = build_model("deal-yolo-ld", 2)
+    save_model(other, metadata(model), tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="do not fit"):
+        load_model(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(

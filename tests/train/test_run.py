@@ -44,8 +44,10 @@ def data(tmp_path: Path) -> Path:
             cv2.imwrite(str(root / split / "images" / f"{split}{i}.png"), picture)
             row = f"{i % 2} {x / 64} {y / 64} {12 / 64} {12 / 64}\n"
             (root / split / "labels" / f"{split}{i}.txt").write_text(row)
+        names = sorted(f"{split}/images/{p.name}" for p in (root / split / "images").iterdir())
+        (root / f"{split}.txt").write_text("\n".join(names))
     path = root / "data.yaml"
-    path.write_text("train: train/images\nval: val/images\nnames: {0: odd, 1: even}\n")
+    path.write_text("train: train.txt\nval: val.txt\nnames: {0: odd, 1: even}\n")
     return path
 
 
