@@ -53,6 +53,16 @@ def load_augmentation(path: Path) -> list[Any]:
     return build_transforms(load(AugmentConfig, path), str(path))
 
 
+def trainer_settings(path: Path) -> dict[str, Any]:
+    """What an augmentation YAML sets in ultralytics' trainer, ``augmentations`` included.
+
+    Raises:
+        ConfigError: see `load_augmentation`.
+        MissingExtraError: albumentations is not installed.
+    """
+    return {**load(AugmentConfig, path).ultralytics, "augmentations": load_augmentation(path)}
+
+
 def build_transforms(config: AugmentConfig, where: str) -> list[Any]:
     """As `load_augmentation`, from settings; ``where`` is named in errors."""
     made = [_build(entry, where) for entry in config.transforms]

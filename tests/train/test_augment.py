@@ -1,4 +1,4 @@
-"""The augmentation of a recipe reaches ultralytics' loader, in place of what it would fight with."""
+"""A recipe's augmentation reaches ultralytics' loader, in place of what it would fight with."""
 
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def trainer(yaml: str, out: Path, config: TrainConfig = CONFIG) -> DealTrainer:
 def test_settings_that_fight_are_off_and_boxes_follow_the_turns(yaml: str, tmp_path: Path) -> None:
     made = trainer(yaml, tmp_path / "run")
     assert made.args.fliplr == made.args.hsv_v == made.args.scale == 0
+    made.setup_model()
     dataset = made.build_dataset(made.data["train"], "train", batch=2)
     dataset.close_mosaic(hyp=made.args)
     sides, levels = set(), []
