@@ -18,6 +18,7 @@ from deal_yolo.cli import (
     export,
     info,
     predict,
+    report,
     train,
     val,
 )
@@ -59,6 +60,7 @@ app.command("train")(train.train)
 app.command("val")(val.val)
 app.command("predict")(predict.predict)
 app.command("calibrate")(calibrate.calibrate)
+app.command("report")(report.report)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)

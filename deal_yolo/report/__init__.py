@@ -1,0 +1,1 @@
+"""Pages and positions from what was found."""
