@@ -145,7 +145,7 @@ class RefineConfig:
     Args:
         low: least first-look score of a candidate.
         high: first-look score from which a box is sure and not looked at again.
-        first_imgsz: side in px at which the whole photo is seen first; None is the model's own.
+        first_imgsz: side in px at which the whole photo is seen first; None is the detector's own.
         window: side of a second-look window, in px of the photo.
         window_imgsz: side in px at which the model sees such a window; None is the model's own.
         context: share of its size by which a candidate grows on each side.
@@ -164,16 +164,16 @@ class RefineConfig:
     """
 
     low: float = 0.02
-    high: float = 0.5
-    first_imgsz: int | None = None
+    high: float = 0.7
+    first_imgsz: int | None = 640
     window: int = 1024
     window_imgsz: int | None = None
-    context: float = 0.2
-    least_context: int = 64
+    context: float = 0.1
+    least_context: int = 32
     max_windows: int = 16
     border: int = 2
-    unconfirmed: float = 0.5
-    match_iou: float = 0.4
+    unconfirmed: float = 0.3
+    match_iou: float = 0.3
     nms_iou: float = 0.5
     budget_ms: float | None = None
     rule: Literal["cover", "paper"] = "cover"

@@ -152,9 +152,9 @@ def _timing(summary: Summary) -> Table:
     table.add_column("share", justify="right")
     rows = {
         "model": times.model,
-        "tracking": times.track,
         "waiting for frames": times.reading,
         "waiting for writing": times.writing,
+        "tracking, beside the model": times.track,
         "all": times.wall,
     }
     for name, seconds in rows.items():

@@ -1,7 +1,7 @@
 """From a source through a strategy to the sinks; reading, detecting and writing overlap.
 
-One thread reads, one writes, the caller's detects; bounded queues between them keep the memory
-flat whatever is slowest. Frames stay in order.
+One thread reads, the caller's detects, one tracks, draws and writes. Bounded queues between them
+keep the memory flat whatever is slowest; frames stay in order.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import TypeVar
 
 from deal_yolo.detections import Detections
 from deal_yolo.infer.detector import Strategy
+from deal_yolo.infer.postprocess import one_box_each
 from deal_yolo.infer.preprocess import Image
 from deal_yolo.infer.record import make_record
 from deal_yolo.infer.sinks import Result, Sink
 from deal_yolo.infer.source import Frame, Unreadable
 
 Item = Frame | Unreadable
+Found = tuple[Frame, Detections]
 Frames = Generator[Item, None, None]
 Draw = Callable[[Image, Detections], Image]
 Track = Callable[[Frame, Detections], Detections]
@@ -35,21 +37,21 @@ _POLL_S = 0.1
 
 @dataclass
 class Timing:
-    """Where the wall time of the detecting thread went, in seconds.
+    """Where the wall time went, in seconds.
 
     Args:
         wall: from the first frame wanted to the last one written.
         model: the strategy at work.
-        track: tracking at work.
-        reading: waiting for a frame.
-        writing: waiting for the sinks.
+        reading: the strategy waiting for a frame.
+        writing: the strategy waiting for the thread that tracks, draws and writes.
+        track: tracking at work, beside the strategy.
     """
 
     wall: float = 0.0
     model: float = 0.0
-    track: float = 0.0
     reading: float = 0.0
     writing: float = 0.0
+    track: float = 0.0
 
 
 @dataclass
@@ -112,11 +114,11 @@ class Pipeline:
         """
         summary, stop = Summary(), threading.Event()
         frames: queue.Queue[Item | None] = queue.Queue(DEPTH)
-        results: queue.Queue[Result | None] = queue.Queue(DEPTH)
+        results: queue.Queue[Found | None] = queue.Queue(DEPTH)
         start = time.perf_counter()
         with ThreadPoolExecutor(2) as pool:
             reader = pool.submit(_read, source, frames, stop)
-            writer = pool.submit(self._write, results, progress)
+            writer = pool.submit(self._write, results, summary.timing, progress)
             try:
                 self._detect(frames, results, writer, summary)
             finally:  # also after Ctrl-C: what was detected is still written
@@ -130,7 +132,7 @@ class Pipeline:
     def _detect(
         self,
         frames: queue.Queue[Item | None],
-        results: queue.Queue[Result | None],
+        results: queue.Queue[Found | None],
         writer: Future[None],
         summary: Summary,
     ) -> None:
@@ -142,28 +144,31 @@ class Pipeline:
             found = self._strategy([frame.image for frame in good]) if good else []
             timing.model += time.perf_counter() - start
             for frame, objects in zip(good, found, strict=True):
-                objects = objects.select(objects.score >= self._conf)
-                if self._track is not None:
-                    start = time.perf_counter()
-                    objects = self._track(frame, objects)
-                    timing.track += time.perf_counter() - start
+                objects = one_box_each(objects.select(objects.score >= self._conf))
                 summary.frames += 1
                 summary.counts.update(self._names[number] for number in objects.class_id)
                 start = time.perf_counter()
-                record = make_record(frame, objects, self._names)
-                _put(results, Result(frame, objects, record), writer.done)
+                _put(results, (frame, objects), writer.done)
                 timing.writing += time.perf_counter() - start
             if writer.done():
                 return  # its error is raised by the caller
 
-    def _write(self, results: queue.Queue[Result | None], progress: Callable[[], None]) -> None:
+    def _write(
+        self, results: queue.Queue[Found | None], timing: Timing, progress: Callable[[], None]
+    ) -> None:
         source, draw = None, None
-        while (result := results.get()) is not None:
+        while (item := results.get()) is not None:
+            frame, found = item
+            if self._track is not None:
+                start = time.perf_counter()
+                found = self._track(frame, found)
+                timing.track += time.perf_counter() - start
+            picture = None
             if self._new_draw is not None:
-                if draw is None or result.frame.source != source:
-                    source, draw = result.frame.source, self._new_draw()
-                picture = draw(result.frame.image, result.found)
-                result = Result(result.frame, result.found, result.record, picture)
+                if draw is None or frame.source != source:
+                    source, draw = frame.source, self._new_draw()
+                picture = draw(frame.image, found)
+            result = Result(frame, found, make_record(frame, found, self._names), picture)
             for sink in self._sinks:
                 sink.write(result)
             progress()

@@ -32,6 +32,19 @@ def to_detections(
     return suppress(found.select(area(found.xyxy) > 0), nms_iou, max_det)
 
 
+def one_box_each(found: Detections, same: float = 0.7) -> Detections:
+    """``found`` without boxes that lie on a better one of whatever class, best first.
+
+    An animal between two classes has a box of each, which a precision-recall curve may keep but
+    a count must not.
+
+    Args:
+        found: objects of an image.
+        same: IoU from which on two boxes are one animal.
+    """
+    return found.select(nms(found.xyxy, found.score, np.zeros(len(found), np.int32), same))
+
+
 def suppress(found: Detections, nms_iou: float, max_det: int) -> Detections:
     """``found`` without the duplicates, best first, at most ``max_det``."""
     keep = nms(found.xyxy, found.score, found.class_id, nms_iou)

@@ -43,7 +43,7 @@ class TrackConfig:
     lost_s: float = 1.0
     confirm: int = 3
     camera: Literal["sparseOptFlow", "orb", "ecc", "none"] = "sparseOptFlow"
-    camera_downscale: int = 2
+    camera_downscale: int = 4
 
     def __post_init__(self) -> None:
         for name in ("new_score", "high_score", "match", "rescue"):

@@ -20,7 +20,7 @@ BOX = 16
 
 
 def metadata(names: tuple[str, ...] = ("red", "green"), imgsz: int = 64) -> Metadata:
-    refine = RefineConfig(window=64, window_imgsz=64, least_context=16)
+    refine = RefineConfig(first_imgsz=None, window=64, window_imgsz=64, least_context=16)
     return Metadata(names=names, imgsz=imgsz, strides=(4, 8), model={}, refine=refine)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,10 @@ from deal_yolo.infer import cover
 from deal_yolo.infer.postprocess import suppress
 from deal_yolo.infer.windows import NO_WINDOWS
 
-CONFIG = RefineConfig(window=100, least_context=10, max_windows=1000)
+CONFIG = RefineConfig(
+    window=100, least_context=10, max_windows=1000, high=0.5, context=0.2, unconfirmed=0.5,
+    match_iou=0.4,
+)  # fmt: skip
 
 
 @st.composite
@@ -61,7 +66,7 @@ def test_a_budget_takes_the_first_and_most_promising(
 ) -> None:
     first, size = look
     every = cover.plan(first, size, CONFIG)
-    few = cover.plan(first, size, RefineConfig(window=100, least_context=10, max_windows=most))
+    few = cover.plan(first, size, replace(CONFIG, max_windows=most))
     assert few.tolist() == every[:most].tolist()
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deal_yolo.infer.postprocess import to_detections
+from deal_yolo.detections import Detections
+from deal_yolo.infer.postprocess import one_box_each, to_detections
 from deal_yolo.infer.preprocess import letterbox
 
 BOX = letterbox((50, 100), 64, 32)  # content 32 x 64
@@ -40,3 +41,10 @@ def test_at_most_so_many() -> None:
 
 def test_nothing_found_is_empty() -> None:
     assert len(to_detections(np.zeros((0, 6), np.float32), BOX, 0.1, 0.5, 10)) == 0
+
+
+def test_a_count_takes_each_animal_once_whatever_its_class() -> None:
+    boxes = np.array([(0, 0, 20, 20), (1, 0, 21, 20), (8, 8, 16, 16)])  # a pup before its mother
+    found = Detections(boxes, np.array([0.5, 0.6, 0.4]), np.array([0, 1, 2]))
+    assert one_box_each(found).class_id.tolist() == [1, 2]
+    assert len(one_box_each(Detections.empty())) == 0

@@ -14,7 +14,10 @@ from deal_yolo.infer.refine import fit_unconfirmed
 from tests.infer.scene import SquareBackend, boxes_of, detector, scene
 
 # Seen at 320 px an animal of 10 px is 2.5 px: a score of 0.16. In a window it is sure.
-CONFIG = RefineConfig(window=128, window_imgsz=128, least_context=32)
+PAPER = configs_folder() / "refine" / "paper.yaml"
+CONFIG = RefineConfig(
+    first_imgsz=None, window=128, window_imgsz=128, least_context=32, context=0.2, high=0.5
+)
 SMALL = [(100, 100, 12), (120, 130, 12), (900, 600, 12)]
 LARGE = [(500, 300, 60)]
 
@@ -120,7 +123,7 @@ def test_shipped_default_is_the_default() -> None:
 
 
 def test_published_rule_replaces_unsure_boxes_and_adds_none() -> None:
-    rule = load(RefineConfig, configs_folder() / "refine" / "paper.yaml")
+    rule = replace(load(RefineConfig, PAPER), first_imgsz=None)
     assert (rule.rule, rule.low, rule.high, rule.match_iou, rule.nms_iou) == (
         *("paper", 0.25, 0.5, 0.25, 0.45),
     )
@@ -137,7 +140,7 @@ def test_published_rule_replaces_unsure_boxes_and_adds_none() -> None:
 
 
 def test_published_rule_never_lowers_a_score() -> None:
-    rule = load(RefineConfig, configs_folder() / "refine" / "paper.yaml")
+    rule = replace(load(RefineConfig, PAPER), first_imgsz=None)
     blind = SquareBackend()
     strategy = TwoStage(type(detector())(blind, 320), replace(rule, window_imgsz=8, augment=False))
     before = detector(320)([image([(100, 100, 24)])])[0]
