@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from deal_yolo.errors import require
 
 if TYPE_CHECKING:
+    from deal_yolo.export.quantize import Quality, QuantizeReport
     from deal_yolo.export.run import Exported
 
 
@@ -36,6 +38,13 @@ def export(
         bool, typer.Option(help="Take any batch and size (onnx); an engine takes any batch.")
     ] = True,
     half: Annotated[bool, typer.Option("--half", help="Compute in FP16.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="INT8, if it loses little.")] = False,
+    calib: Annotated[
+        str | None, typer.Option(help="Labelled data set for INT8: YAML, or a shipped name.")
+    ] = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Write the INT8 file however much it loses.")
+    ] = False,
     max_detections: Annotated[int, typer.Option(min=1, help="Boxes an image.")] = 1000,
     check: Annotated[
         Path | None, typer.Option(help="Folder of photos on which the boxes must be the same.")
@@ -57,10 +66,13 @@ def export(
             batch=batch,
             dynamic=dynamic,
             half=half,
+            int8=int8,
+            calib=calib,
+            accept_loss=accept_loss,
             max_detections=max_detections,
             check=check,
         ),
-        lambda photos: track(photos, "checking", console=console, transient=True),
+        lambda photos, what: track(list(photos), what, console=console, transient=True),
     )
     if json:
         values = {**dataclasses.asdict(result), "files": [str(f) for f in result.files]}
@@ -77,6 +89,27 @@ def _print(result: Exported) -> None:
             f"checked {result.check.boxes} boxes on {result.check.images} images: at most "
             f"{result.check.box_px:.2g} px and {result.check.score:.2g} of score apart"
         )
+    if result.int8 is not None:
+        Console().print(_table(result.int8))
     if result.trtexec is not None:
         typer.echo("TensorRT is not installed here. On the device, in this folder, run:")
         typer.echo(result.trtexec)
+
+
+def _table(report: QuantizeReport) -> Table:
+    table = Table(title="INT8 on the val photos, each part alone and all that is not kept")
+    table.add_column("in INT8")
+    for heading in ("convolutions", "AP50", "AP under 16 px", ""):
+        table.add_column(heading, justify="right")
+    table.add_row("nothing", "0", *_figures(report.before))
+    for part in report.parts:
+        kept = "kept in FP32" if part.kept else ""
+        table.add_row(part.part, str(part.convolutions), *_figures(part.quality), kept)
+    quantized = sum(part.convolutions for part in report.parts if not part.kept)
+    table.add_row("the file", str(quantized), *_figures(report.after))
+    return table
+
+
+def _figures(quality: Quality) -> tuple[str, str]:
+    small = "none" if quality.ap_small is None else f"{quality.ap_small:.1f}"
+    return f"{quality.ap50:.1f}", small

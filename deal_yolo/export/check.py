@@ -67,7 +67,7 @@ def check_backends(
     images = boxes = 0
     box_px = score = 0.0
     for photo in photos:
-        for batch in _inputs(photo, got):
+        for batch in model_inputs(photo, got):
             want, have = wanted(batch)[:, :keep], got(batch)
             _refuse_crowd(want[0], keep, got.metadata.score_threshold, photo)
             number, worst_box, worst_score = compare(want[0], have[0], least_score)
@@ -129,7 +129,7 @@ def _refuse_crowd(want: FloatArray, keep: int, threshold: float, photo: Path) ->
         )
 
 
-def _inputs(photo: Path, backend: Backend) -> Iterator[FloatArray]:
+def model_inputs(photo: Path, backend: Backend) -> Iterator[FloatArray]:
     """A photo as the model sees it: whole, and its middle at native size."""
     metadata: Metadata = backend.metadata
     size = metadata.imgsz

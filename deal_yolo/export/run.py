@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,9 @@ from typing import Literal
 from deal_yolo.datasets.images import list_images
 from deal_yolo.errors import ConfigError, OutputError, SourceError
 from deal_yolo.export.check import CheckReport, check_backends
+from deal_yolo.export.gate import Progress, quantize_gated
 from deal_yolo.export.onnx import export_onnx
+from deal_yolo.export.quantize import QuantizeReport
 from deal_yolo.export.tensorrt import (
     MOST_DETECTIONS,
     EngineConfig,
@@ -21,8 +22,6 @@ from deal_yolo.export.tensorrt import (
 )
 from deal_yolo.infer.backends.base import load_backend
 from deal_yolo.infer.backends.tensorrt import sidecar
-
-Progress = Callable[[list[Path]], Iterable[Path]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,9 @@ class ExportConfig:
         batch: images of a fixed file, or most images of a dynamic engine; None is 1 or 8.
         dynamic: any batch; in an ONNX file also any size.
         half: compute in FP16.
+        int8: compute most convolutions in INT8.
+        calib: labelled data set that INT8 is measured on: a YAML file or a shipped name.
+        accept_loss: write the INT8 file even if it loses too much.
         max_detections: boxes an image.
         check: folder of photos on which to compare with the weights.
     """
@@ -48,6 +50,9 @@ class ExportConfig:
     batch: int | None = None
     dynamic: bool = True
     half: bool = False
+    int8: bool = False
+    calib: str | None = None
+    accept_loss: bool = False
     max_detections: int = 1000
     check: Path | None = None
 
@@ -58,6 +63,10 @@ class ExportConfig:
             raise ConfigError(f"{self.out}: a file of format {self.format} ends in {self.suffix}")
         if self.format == "onnx" and self.dynamic and self.batch is not None:
             raise ConfigError("a dynamic ONNX file takes any batch: leave out --batch or --dynamic")
+        if self.int8 != (self.calib is not None):
+            raise ConfigError("--int8 and --calib go together: INT8 is measured on labelled photos")
+        if self.int8 and (self.half or self.check or not self.dynamic):
+            raise ConfigError("--int8 goes without --half, --check and --no-dynamic")
         if self.format == "tensorrt" and self.max_detections > MOST_DETECTIONS:
             raise ConfigError(f"TensorRT gives at most {MOST_DETECTIONS} detections an image")
 
@@ -79,23 +88,25 @@ class Exported:
     Args:
         files: the files written.
         check: the comparison with the weights, where asked for.
+        int8: what INT8 costs, where asked for.
         trtexec: the line that builds the engine, where that could not be done here.
     """
 
     files: tuple[Path, ...]
     check: CheckReport | None
+    int8: QuantizeReport | None
     trtexec: str | None
 
 
-def export(config: ExportConfig, progress: Progress = iter) -> Exported:
+def export(config: ExportConfig, progress: Progress = lambda photos, _: photos) -> Exported:
     """Write the file or files, and check them.
 
     Args:
         config: what to export.
-        progress: told of the photos as they are checked.
+        progress: told of the photos as they are checked or scored.
 
     Raises:
-        WeightsError: the weights are damaged.
+        WeightsError: the weights are damaged, or INT8 loses too much.
         ConfigError: settings contradict each other.
         SourceError: the folder to check on holds no photos.
         OutputError: the folder to write to does not exist.
@@ -105,17 +116,18 @@ def export(config: ExportConfig, progress: Progress = iter) -> Exported:
     photos = _photos(config.check) if config.check else []
     if not config.target.parent.is_dir():
         raise OutputError(f"no folder {config.target.parent}: make it first")
-    if config.format == "onnx":
-        files: tuple[Path, ...] = (_onnx(config, config.target, config.dynamic),)
-        line = None
-    else:
-        files, line = _engine(config)
+    onnx = _onnx(config)
+    quantized = None
+    if config.calib is not None:
+        quantized = quantize_gated(onnx, onnx, config.calib, config.accept_loss, progress)
+    files, line = ((onnx,), None) if config.format == "onnx" else _engine(config, onnx)
     report = None
     if photos:
         wanted = load_backend(config.weights)
         least = wanted.metadata.score_threshold / 2 if config.half else 0.0
-        report = check_backends(wanted, load_backend(files[0]), list(progress(photos)), least)
-    return Exported(files, report, line)
+        shown = list(progress(photos, "checking"))
+        report = check_backends(wanted, load_backend(files[0]), shown, least)
+    return Exported(files, report, quantized, line)
 
 
 def _photos(folder: Path) -> list[Path]:
@@ -125,10 +137,14 @@ def _photos(folder: Path) -> list[Path]:
     return photos
 
 
-def _onnx(config: ExportConfig, out: Path, dynamic: bool | Literal["batch"]) -> Path:
+def _onnx(config: ExportConfig) -> Path:
+    """The ONNX file; that of an engine takes any batch, but one size."""
+    dynamic: bool | Literal["batch"] = config.dynamic
+    if config.format == "tensorrt" and dynamic:
+        dynamic = "batch"
     return export_onnx(
         config.weights,
-        out,
+        config.target.with_suffix(".onnx"),
         imgsz=config.imgsz,
         batch=config.batch or 1,
         dynamic=dynamic,
@@ -137,9 +153,8 @@ def _onnx(config: ExportConfig, out: Path, dynamic: bool | Literal["batch"]) -> 
     )
 
 
-def _engine(config: ExportConfig) -> tuple[tuple[Path, ...], str | None]:
+def _engine(config: ExportConfig, onnx: Path) -> tuple[tuple[Path, ...], str | None]:
     """The engine, or where it cannot be built its ONNX file and the line that builds it."""
-    onnx = _onnx(config, config.target.with_suffix(".onnx"), "batch" if config.dynamic else False)
     metadata = load_backend(onnx).metadata
     write_sidecar(config.target, metadata)
     beside = sidecar(config.target)

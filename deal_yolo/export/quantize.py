@@ -1,0 +1,181 @@
+"""INT8 as Q/DQ nodes, with what it costs measured on labelled photos before it is let through.
+
+Weights are quantised for each output channel, maps as a whole, both around zero, which is the form
+that TensorRT takes. Only convolutions are quantised; parts of the network that lose too much alone
+stay as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deal_yolo.errors import CheckError, require
+from deal_yolo.infer.backends.base import FloatArray
+
+# Parts of an exported graph by the names of their convolutions; the first that fits.
+PARTS = {
+    "LDConv offsets": r"/offset/",
+    "class branch": r"/score\.",
+    "box branch": r"/first\.",
+    "first layer": r"/model\.0/",
+    "backbone": r"/model\.[1-7]/",
+    "neck": r"/model\.\d+/",
+}
+# Points of AP50 that a part may cost alone before it stays in floating point.
+PART_LOSS = 0.3
+# Points that the whole may cost.
+AP50_LOSS, SMALL_LOSS = 1.0, 2.0
+
+Score = Callable[[Path], "Quality"]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores of a file on labelled photos, in points (0 to 100).
+
+    Args:
+        ap50: AP at IoU 0.5.
+        ap_small: AP of objects under 16 px of the photo; None where there are none.
+    """
+
+    ap50: float
+    ap_small: float | None
+
+    def loss(self, other: Quality) -> tuple[float, float]:
+        """Points that ``other`` is worse by: AP50, and AP of small objects (0 if none)."""
+        small = 0.0
+        if self.ap_small is not None and other.ap_small is not None:
+            small = self.ap_small - other.ap_small
+        return self.ap50 - other.ap50, small
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """What quantising one part alone does.
+
+    Args:
+        part: of the network.
+        convolutions: how many it has.
+        quality: with this part alone in INT8.
+        kept: whether it stays in floating point.
+    """
+
+    part: str
+    convolutions: int
+    quality: Quality
+    kept: bool
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """The sensitivity table and the scores before and after."""
+
+    before: Quality
+    after: Quality
+    parts: tuple[PartCost, ...]
+
+    def refusal(self) -> str | None:
+        """Why the file is not good enough, or None."""
+        loss, small = self.before.loss(self.after)
+        if loss <= AP50_LOSS and small <= SMALL_LOSS:
+            return None
+        costs = ", ".join(
+            f"{p.part} {self.before.ap50 - p.quality.ap50:+.1f}" + (" (kept)" if p.kept else "")
+            for p in self.parts
+        )
+        return (
+            f"INT8 loses {loss:.1f} points of AP50 and {small:.1f} of AP under 16 px, allowed are "
+            f"{AP50_LOSS:g} and {SMALL_LOSS:g}; parts alone: {costs}; --accept-loss takes it"
+        )
+
+
+def quantize(onnx: Path, out: Path, inputs: Sequence[FloatArray], score: Score) -> QuantizeReport:
+    """Write an INT8 file, with the parts that lose too much left in floating point.
+
+    Args:
+        onnx: a file of `deal_yolo.export.onnx.export_onnx`.
+        out: the file to write; metadata are kept.
+        inputs: real inputs ``(1, 3, h, w)`` to measure the range of each map on.
+        score: gives the quality of a file.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    before = score(onnx)
+    nodes = parts_of(onnx)
+    costs = []
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "part.onnx"
+        for part, names in nodes.items():
+            write_qdq(onnx, trial, inputs, names)
+            quality = score(trial)
+            costs.append(
+                PartCost(part, len(names), quality, before.ap50 - quality.ap50 > PART_LOSS)
+            )
+    chosen = [name for cost in costs if not cost.kept for name in nodes[cost.part]]
+    write_qdq(onnx, out, inputs, chosen)
+    return QuantizeReport(before, score(out), tuple(costs))
+
+
+def parts_of(onnx: Path) -> dict[str, list[str]]:
+    """The names of a graph's convolutions by part; parts without any are left out."""
+    graph = require("onnx", "train").load(onnx).graph
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            part = next(p for p, pattern in PARTS.items() if re.search(pattern, node.name))
+            parts[part].append(node.name)
+    return {part: names for part, names in parts.items() if names}
+
+
+def write_qdq(onnx: Path, out: Path, inputs: Iterable[FloatArray], nodes: Sequence[str]) -> None:
+    """Write a file with some convolutions in INT8, as Q/DQ nodes around zero.
+
+    Raises:
+        CheckError: there is nothing to quantise.
+    """
+    require("onnx", "train")
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    if not nodes:
+        raise CheckError("every part loses too much in INT8: use --half")
+    # It advises a preprocessing step that the export has done, on the root logger.
+    logging.getLogger().addFilter(_not_preprocessing)
+    try:
+        quantize_static(
+            str(onnx),
+            str(out),
+            _Reader(inputs),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=list(nodes),
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+        )
+    finally:
+        logging.getLogger().removeFilter(_not_preprocessing)
+
+
+def _not_preprocessing(record: logging.LogRecord) -> bool:
+    return "pre-processing" not in record.getMessage()
+
+
+class _Reader:
+    """What ONNX Runtime's quantiser reads inputs from."""
+
+    def __init__(self, inputs: Iterable[FloatArray]) -> None:
+        self._inputs = iter(inputs)
+
+    def get_next(self) -> dict[str, Any] | None:
+        images = next(self._inputs, None)
+        return None if images is None else {"images": np.ascontiguousarray(images)}

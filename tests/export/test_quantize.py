@@ -1,0 +1,143 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from deal_yolo.errors import CheckError, ConfigError, WeightsError
+from deal_yolo.export import gate, quantize
+from deal_yolo.export.onnx import export_onnx
+from deal_yolo.export.quantize import PartCost, Quality, QuantizeReport
+from deal_yolo.export.run import ExportConfig
+from deal_yolo.infer.backends.base import load_backend
+from tests.export.test_onnx import tensorrt_operators
+from tests.export.weights import pictures, save_lively
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_lively("deal-yolo-ld", tmp_path_factory.mktemp("q") / "w.safetensors", 64)
+
+
+@pytest.fixture(scope="module")
+def file(weights):
+    return export_onnx(weights, weights.with_suffix(".onnx"), max_detections=50)
+
+
+INPUTS = [pictures(1, 64, 64, seed=n).numpy() for n in range(3)]
+
+
+def test_every_convolution_belongs_to_one_part(file):
+    parts = quantize.parts_of(file)
+    assert set(parts) == set(quantize.PARTS)
+    assert len(parts["LDConv offsets"]) == 7
+    assert len(parts["class branch"]) == 9
+    assert len(parts["box branch"]) == 3
+    convolutions = [n.name for n in onnx.load(file).graph.node if n.op_type == "Conv"]
+    assert sorted(sum(parts.values(), [])) == sorted(convolutions)
+
+
+def test_parts_that_lose_too_much_stay_and_zero_is_the_middle(file, tmp_path):
+    given = iter([50, 50, 49, 49.9, 50, 48, 50, 49.5])  # before, six parts, after
+    out = tmp_path / "q.onnx"
+    report = quantize.quantize(file, out, INPUTS, lambda _: Quality(next(given), None))
+    kept = {p.part for p in report.parts if p.kept}
+    assert kept == {"class branch", "backbone"}
+    assert report.after.ap50 == 49.5
+    graph = onnx.load(out)
+    assert {n.op_type for n in graph.graph.node} <= tensorrt_operators()
+    producers = {o: n for n in graph.graph.node for o in n.output}
+    parts = quantize.parts_of(file)
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            source = producers.get(node.input[1])
+            quantized = source is not None and source.op_type == "DequantizeLinear"
+            part = next(p for p, names in parts.items() if node.name in names)
+            assert quantized == (part not in kept)
+    for value in graph.graph.initializer:
+        if value.name.endswith("_zero_point"):
+            assert not onnx.numpy_helper.to_array(value).any()
+
+
+def test_an_int8_file_runs_with_its_metadata(file, tmp_path):
+    out = tmp_path / "q.onnx"
+    quantize.write_qdq(file, out, INPUTS, quantize.parts_of(file)["backbone"])
+    backend = load_backend(out)
+    assert backend.metadata == load_backend(file).metadata
+    assert backend(INPUTS[0]).shape == (1, 50, 8)
+
+
+def test_nothing_to_quantise_is_an_error(file, tmp_path):
+    with pytest.raises(CheckError, match="every part"):
+        quantize.write_qdq(file, tmp_path / "q.onnx", INPUTS, [])
+
+
+@pytest.mark.parametrize(
+    ("after", "refused"),
+    [
+        (Quality(49.1, 20), False),
+        (Quality(48.9, 20), True),
+        (Quality(50, 17.9), True),
+        (Quality(50, None), False),
+    ],
+)
+def test_the_gate_is_one_point_of_ap50_and_two_of_small_objects(after, refused):
+    part = PartCost("neck", 35, Quality(49.5, None), False)
+    refusal = QuantizeReport(Quality(50, 20), after, (part,)).refusal()
+    assert (refusal is not None) == refused
+    if refusal:
+        assert "neck +0.5" in refusal
+        assert "--accept-loss" in refusal
+
+
+@pytest.fixture
+def data(tmp_path):
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (tmp_path / folder / split).mkdir(parents=True)
+        pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / split / "a.png"), pixels)
+        (tmp_path / "labels" / split / "a.txt").write_text("0 0.5 0.5 0.3 0.3\n")
+    yaml = tmp_path / "data.yaml"
+    yaml.write_text(
+        f"path: {tmp_path}\ntrain: images/train\nval: images/val\nnames: [pup, cow, bull, other]\n"
+    )
+    return yaml
+
+
+def test_a_refused_file_is_not_written_unless_the_loss_is_accepted(
+    file, data, tmp_path, monkeypatch
+):
+    def scored(path, split, progress):
+        assert len(split.images) == 1
+        return Quality(10.0 if path.name.endswith(".part") else 50.0, None)
+
+    monkeypatch.setattr(gate, "score_of", scored)
+    out = tmp_path / "q.onnx"
+    with pytest.raises(WeightsError, match=r"loses 40\.0 points"):
+        gate.quantize_gated(file, out, str(data), False, lambda photos, _: photos)
+    assert not list(tmp_path.glob("q.onnx*"))
+    report = gate.quantize_gated(file, out, str(data), True, lambda photos, _: photos)
+    assert report.after.ap50 == 10
+    assert out.is_file()
+
+
+def test_a_file_is_scored_on_its_photos(file, data):
+    split = gate.load_split(gate.load_dataset(data), "val")
+    quality = gate.score_of(file, split, lambda photos, _: photos)
+    assert 0 <= quality.ap50 <= 100
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"int8": True},
+        {"calib": "x"},
+        {"int8": True, "calib": "x", "half": True},
+        {"int8": True, "calib": "x", "dynamic": False},
+    ],
+)
+def test_int8_needs_data_and_excludes_what_it_cannot_go_with(weights, settings):
+    with pytest.raises(ConfigError, match="--int8"):
+        dataclasses.replace(ExportConfig(weights), **settings)
