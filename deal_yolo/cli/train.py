@@ -33,7 +33,6 @@ def train(
     """Train a model; ends with best.safetensors and best.onnx, checked against each other."""
     require("ultralytics", "train")
     from deal_yolo.cli.quiet import quiet_ultralytics
-    from deal_yolo.datasets.dataset import load_dataset
     from deal_yolo.export.check import check_onnx
     from deal_yolo.export.onnx import export_onnx
     from deal_yolo.train import run as runs
@@ -64,7 +63,7 @@ def train(
     figures = ", ".join(f"{name} {value:.3f}" for name, value in result.metrics.items())
     console.print(f"best weights, of epoch {result.epoch}: {figures} on the validation windows")
     onnx = export_onnx(result.best, result.best.with_suffix(".onnx"))
-    report = check_onnx(onnx, result.best, load_dataset(prepared.windows).images("val")[:CHECKED])
+    report = check_onnx(onnx, result.best, runs.validation_images(prepared)[:CHECKED])
     console.print(
         f"{onnx}: {report.boxes} boxes of {report.images} inputs within {report.box_px:.2g} px and "
         f"{report.score:.2g} of the weights' own",

@@ -7,16 +7,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from deal_yolo.config import find_config
-from deal_yolo.datasets.dataset import Dataset, load_dataset
-from deal_yolo.datasets.tile import tile_dataset
+from deal_yolo.datasets.dataset import load_dataset
 from deal_yolo.errors import OutputError, WeightsError
 from deal_yolo.model.checkpoint import load_tensors, read_metadata
 from deal_yolo.model.network import model_config
 from deal_yolo.train.engine import DealTrainer, overrides
 from deal_yolo.train.settings import FILE, Run, TrainConfig
+from deal_yolo.train.windows import training_yaml
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def prepare(request: Request) -> Run:
         model=model,
         model_name=request.model,
         data=dataset.yaml.resolve(),
-        windows=_windows(dataset, out),
+        windows=training_yaml(dataset, out),
         names=dataset.names,
         config=request.config,
         device=request.device,
@@ -87,19 +85,10 @@ def prepare(request: Request) -> Run:
     return run
 
 
-def _windows(dataset: Dataset, out: Path) -> Path:
-    """The data YAML that ultralytics trains on."""
-    if dataset.config.tile is not None:
-        return tile_dataset(dataset, out / "windows", dataset.config.tile)
-    # Lists of whole paths, since ultralytics reads relative ones in its own way.
-    content: dict[str, object] = {"path": str(out), "names": dict(enumerate(dataset.names))}
-    for split in ("train", "val"):
-        content[split] = f"{split}.txt"
-        lines = "".join(f"{image}\n" for image in dataset.images(split))
-        (out / f"{split}.txt").write_text(lines, encoding="utf-8")
-    path = out / "data.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    return path
+def validation_images(run: Run) -> list[Path]:
+    """The windows, or photos where none were cut, that a run is validated on."""
+    dataset = load_dataset(run.data)
+    return load_dataset(run.windows if dataset.config.tile else run.data).images("val")
 
 
 def train(run: Run, resume: bool = False) -> Result:

@@ -11,9 +11,9 @@ from ultralytics.models.yolo.detect import DetectionValidator
 
 from deal_yolo.config import find_config
 from deal_yolo.datasets.dataset import load_dataset
-from deal_yolo.datasets.tile import tile_dataset
 from deal_yolo.errors import WeightsError
 from deal_yolo.model.checkpoint import load_model
+from deal_yolo.train.windows import validation_yaml
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,10 @@ def validate(
             f"{dataset.yaml} has {', '.join(dataset.names)}"
         )
     with tempfile.TemporaryDirectory() as folder:
-        tile = dataset.config.tile
-        yaml = dataset.yaml
-        if tile is not None:
-            yaml = tile_dataset(dataset, Path(folder) / "windows", tile, splits=(split,))
         validator = DetectionValidator(
             save_dir=Path(folder),
             args={
-                "data": str(yaml),
+                "data": str(validation_yaml(dataset, split, Path(folder))),
                 "split": split,
                 "imgsz": imgsz or metadata.imgsz,
                 "batch": batch,
