@@ -60,7 +60,7 @@ def read_source(form: Form, src: Path, every: int = 1) -> Source:
     """
     if every < 1:
         raise ConfigError(f"every must be 1 or more, not {every}")
-    if not src.exists():
+    if not os.path.exists(src):
         raise DatasetError(f"{src} does not exist")
     if form == "bucktales":
         if src.is_dir() and mot.find_sequences(src):

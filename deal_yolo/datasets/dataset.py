@@ -136,7 +136,7 @@ class Dataset:
         place = self._place(entry)
         if place.suffix.lower() == ".txt":
             images = sorted(self._listed(place))
-        elif place.is_dir():
+        elif os.path.isdir(place):
             images = list_images(place)
         else:
             raise DatasetError(f"{place} of split '{split}' is missing: set {VARIABLE} or 'path'")
@@ -150,13 +150,7 @@ class Dataset:
         Raises:
             DatasetError: a line of the label file is malformed, or the photo cannot be read.
         """
-        rows = read_rows(self.label_path(image))
-        for row in rows:
-            if row.class_id >= len(self.names):
-                raise DatasetError(
-                    f"{self.label_path(image)}: class {row.class_id}, but {self.yaml} names "
-                    f"only {len(self.names)}"
-                )
+        rows = read_rows(self.label_path(image), classes=len(self.names))
         regions = read_rows(label_path(image, self.root, "ignore"), least_class=-1)
         return to_labels(rows, regions, *image_size(image)) if rows or regions else Labels.empty()
 
@@ -166,26 +160,27 @@ class Dataset:
 
     def _place(self, entry: str) -> Path:
         # Roboflow writes '../train/images' into a YAML that stands beside 'train'.
-        if entry.startswith("../") and (self.root / entry[3:]).exists():
+        if entry.startswith("../") and os.path.exists(self.root / entry[3:]):
             entry = entry[3:]
         beside = self.yaml.parent / entry
-        if entry.endswith(".txt") and not (self.root / entry).exists() and beside.is_file():
+        below = self.root / entry
+        if entry.endswith(".txt") and os.path.isfile(beside) and not os.path.exists(below):
             return inside(self.yaml.parent, beside, self.yaml)
-        return inside(self.root, self.root / entry, self.yaml)
+        return inside(self.root, below, self.yaml)
 
     def _listed(self, file: Path) -> list[Path]:
         """The photos of a list; a line is a path from the list's folder, or else from the root."""
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise DatasetError(f"{file}, named by {self.yaml}, is missing")
         found = []
         for number, line in iter_lines(file):
             where = f"{file}, line {number}"
             near, far = file.parent / line.strip(), self.root / line.strip()
-            image = inside(self.root, near if near.is_file() else far, where)
+            image = inside(self.root, near if os.path.isfile(near) else far, where)
             if image.suffix.lower() not in SUFFIXES:
                 raise DatasetError(f"{where}: '{line.strip()[:60]}' is not a photo")
-            if not image.is_file():
-                raise DatasetError(f"{where}: {image} is missing")
+            if not os.path.isfile(image):
+                raise DatasetError(f"{where}: {line.strip()[:200]} is missing")
             found.append(image)
         return list(dict.fromkeys(found))
 
@@ -205,7 +200,7 @@ def load_dataset(yaml: str | Path) -> Dataset:
     config = read_data_config(file)
     places = _places(config.path, file)
     for place in places:
-        certain = Path(config.path or "").is_absolute() and place.is_dir()
+        certain = Path(config.path or "").is_absolute() and os.path.isdir(place)
         if certain or _holds_split(place, config):
             return Dataset(Path(os.path.abspath(place)), config, file)
     looked = " nor ".join(str(p) for p in places)
@@ -254,4 +249,5 @@ def _places(path: str | None, file: Path) -> list[Path]:
 
 def _holds_split(place: Path, config: DataConfig) -> bool:
     entries = [e for e in (config.train, config.val, config.test) if e]
-    return any((place / e).exists() or (place / e.removeprefix("../")).exists() for e in entries)
+    # os.path, not Path: it says no, in place of raising, to names that no file can have.
+    return any(os.path.exists(place / name) for e in entries for name in (e, e.removeprefix("../")))

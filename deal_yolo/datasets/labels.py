@@ -113,8 +113,13 @@ def iter_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def read_rows(path: Path, least_class: int = 0) -> list[Row]:
+def read_rows(path: Path, least_class: int = 0, classes: int | None = None) -> list[Row]:
     """All objects of a label file; none where there is no file.
+
+    Args:
+        path: the file.
+        least_class: least class number.
+        classes: number of classes, to refuse higher numbers.
 
     Raises:
         DatasetError: a line is malformed; the message names file and line.
@@ -122,9 +127,12 @@ def read_rows(path: Path, least_class: int = 0) -> list[Row]:
     rows = []
     for number, line in iter_lines(path):
         try:
-            rows.append(parse_line(line, least_class))
+            row = parse_line(line, least_class)
+            if classes is not None and row.class_id >= classes:
+                raise ValueError(f"class {row.class_id}, but only {classes} have names")
         except ValueError as error:
             raise DatasetError(f"{path}, line {number}: {error}") from error
+        rows.append(row)
     return rows
 
 

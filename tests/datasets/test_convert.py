@@ -45,7 +45,7 @@ def test_waid(tmp_path: Path) -> None:
     assert made.objects["zebra"] == 3 and "six classes" in made.notes[0]
     assert load_dataset(made.out).names[5] == "zebra"
     write(src / "classes.txt", "sheep\ncattle\n")
-    with pytest.raises(DatasetError, match="class 5, of 2"):
+    with pytest.raises(DatasetError, match="a.txt, line 1: class 5, but only 2"):
         convert(read_source("waid", src), "yolo", tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -188,6 +188,7 @@ IMAGE = {"id": 7, "file_name": "a.jpg", "width": 200, "height": 100}
         ({"images": [{**IMAGE, "file_name": "../../x.jpg"}]}, "outside"),
         ({"images": [{**IMAGE, "file_name": "/etc/x.jpg"}]}, "outside"),
         ({"images": [{**IMAGE, "file_name": "b.jpg"}]}, "b.jpg, listed in .* is missing"),
+        ({"images": [{**IMAGE, "file_name": "9" * 400}]}, "is missing"),
         ({"images": [{**IMAGE, "width": 100}]}, "listed as 100 x 100 px, but is 200 x 100"),
     ],
 )

@@ -105,6 +105,18 @@ def test_a_listed_photo_that_is_missing_is_named(tmp_path: Path) -> None:
         load_dataset(tmp_path / "data.yaml").images("train")
 
 
+@pytest.mark.parametrize("name", ["9" * 400, "a\\0b"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    make(tmp_path, {"train": {"a": []}})
+    (tmp_path / "train.txt").write_text(f"{name}.png\n".replace("\\0", "\0"))
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cow]\n")
+    with pytest.raises(DatasetError, match="train.txt, line 1: .* is missing"):
+        load_dataset(tmp_path / "data.yaml").images("train")
+    (tmp_path / "long.yaml").write_text(f"path: {'y' * 400}\ntrain: {'x' * 400}\nnames: [cow]\n")
+    with pytest.raises(DatasetError, match="set DEAL_YOLO_DATA"):
+        load_dataset(tmp_path / "long.yaml")
+
+
 def test_roboflows_paths_are_read(tmp_path: Path) -> None:
     write_photo(tmp_path / "train/images/a.jpg", noise(20, 20))
     (tmp_path / "data.yaml").write_text(
@@ -141,7 +153,7 @@ def test_a_wrong_yaml_is_refused(tmp_path: Path, text: str, why: str) -> None:
 
 def test_a_class_that_is_not_named(tmp_path: Path) -> None:
     dataset = make(tmp_path, {"train": {"a": [(7, 0, 0, 9, 9)]}})
-    with pytest.raises(DatasetError, match=r"a.txt: class 7, but .* names only 2"):
+    with pytest.raises(DatasetError, match=r"a.txt, line 1: class 7, but only 2 have names"):
         dataset.labels(dataset.images("train")[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from array import array
 from collections.abc import Iterator, Mapping
@@ -143,9 +144,9 @@ def _records(root: Path, parts: list[_Annotations]) -> Iterator[Record]:
         folders.append(root / part.path.stem.removeprefix("instances_"))
         for name, size, objects in part.by_image():
             paths = [inside(root, folder / name, part.path) for folder in folders]
-            image = next((p for p in paths if p.is_file()), None)
+            image = next((p for p in paths if os.path.isfile(p)), None)
             if image is None:
-                raise DatasetError(f"{name}, listed in {part.path}, is missing")
+                raise DatasetError(f"{name[:200]}, listed in {part.path}, is missing")
             if image_size(image) != size:
                 raise DatasetError(
                     f"{part.path}: {name} is listed as {size[0]} x {size[1]} px, but is "

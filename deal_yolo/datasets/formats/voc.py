@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,7 +103,7 @@ def _image(src: Path, file: Path, name: str) -> Path:
     for candidate in candidates:
         for folder in (src / "JPEGImages", src / "images", file.parent):
             path = inside(src, folder / candidate, str(file))
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
     raise DatasetError(f"the photo of {file} is missing")
 

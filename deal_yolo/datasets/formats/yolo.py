@@ -90,9 +90,8 @@ def _records(dataset: Dataset) -> Iterator[Record]:
             name = below.as_posix().removeprefix("images/")
             size = image_size(image)
             file = dataset.label_path(image)
-            objects = [_object(row, size, False) for row in read_rows(file)]
-            if wrong := [o.class_id for o in objects if o.class_id >= len(dataset.names)]:
-                raise DatasetError(f"{file}: class {wrong[0]}, of {len(dataset.names)} named")
+            rows = read_rows(file, classes=len(dataset.names))
+            objects = [_object(row, size, False) for row in rows]
             regions = read_rows(label_path(image, dataset.root, "ignore"), ANY_CLASS)
             objects += [_object(row, size, True) for row in regions]
             yield Record(split, name, image, size, tuple(objects))
