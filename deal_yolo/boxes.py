@@ -22,7 +22,8 @@ def intersection(a: Boxes, b: Boxes) -> Floats:
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     size = np.clip(high - low, 0, None)
-    return size[..., 0] * size[..., 1]
+    common: Floats = size[..., 0] * size[..., 1]
+    return common
 
 
 def iou(a: Boxes, b: Boxes) -> Floats:
