@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from deal_yolo.boxes import grow
+from deal_yolo.boxes import Boxes, grow, intersection
 from deal_yolo.detections import UNTRACKED, Detections
 from deal_yolo.errors import require
 from deal_yolo.infer.preprocess import Image
@@ -42,6 +42,7 @@ class Annotator:
         self._names = tuple(names)
         self._palette = self._sv.ColorPalette.from_hex(list(PALETTE))
         self._trace: sv.TraceAnnotator | None = None
+        self._corner: tuple[int, int] | None = None
 
     def __call__(self, image: Image, found: Detections) -> Image:
         """A copy of ``image`` with ``found`` drawn in, in the image's px."""
@@ -52,7 +53,11 @@ class Annotator:
         self._draw_boxes(picture, outside, line)
         if (found.track != UNTRACKED).any():
             self._draw_tracks(picture, found.select(found.track != UNTRACKED), line)
-        _draw_legend(picture, self._legend(found), line)
+        rows = self._legend(found)
+        panel = _panel_size(picture, rows, line)
+        if self._corner is None:  # chosen once, so that it does not jump about in a video
+            self._corner = _emptiest_corner(picture, panel, found.xyxy)
+        _draw_legend(_part(picture, panel, self._corner), rows, line, _text(picture, line))
         return picture
 
     def _draw_boxes(self, picture: Image, found: Detections, line: int) -> None:
@@ -108,19 +113,45 @@ def line_width(image: Image) -> int:
     return max(1, round(longer / 1200))
 
 
-def _draw_legend(picture: Image, rows: Sequence[_Row], line: int) -> None:
-    """Write the rows on a darkened panel at the top left."""
-    scale = max(0.45, max(picture.shape[:2]) / 2200)
-    (_, high), _ = cv2.getTextSize("Ag0", _FONT, scale, line)
-    step, edge = round(high * 1.9), high
+def _text(picture: Image, line: int) -> tuple[float, int]:
+    """Scale of the legend's font, and its height in px."""
+    longer: int = max(picture.shape[0], picture.shape[1])
+    scale = max(0.45, longer / 2200)
+    return scale, cv2.getTextSize("Ag0", _FONT, scale, line)[0][1]
+
+
+def _panel_size(picture: Image, rows: Sequence[_Row], line: int) -> tuple[int, int]:
+    """Height and width of the legend, no larger than the picture."""
+    scale, high = _text(picture, line)
     wide = max(cv2.getTextSize(r.text, _FONT, scale, line)[0][0] for r in rows)
-    panel = picture[: step * len(rows) + edge, : wide + 3 * edge + high]
+    size = (round(high * 1.9) * len(rows) + high, wide + 4 * high)
+    return min(size[0], picture.shape[0]), min(size[1], picture.shape[1])
+
+
+def _emptiest_corner(picture: Image, panel: tuple[int, int], boxes: Boxes) -> tuple[int, int]:
+    """Top and left of a panel that hides the fewest boxes; the top left if all are alike."""
+    below, beside = picture.shape[0] - panel[0], picture.shape[1] - panel[1]
+    corners = [(0, 0), (0, beside), (below, 0), (below, beside)]
+    places = np.array([(x, y, x + panel[1], y + panel[0]) for y, x in corners], np.float32)
+    hidden = (intersection(boxes, places) > 0).sum(axis=0)
+    return corners[int(np.argmin(hidden))]
+
+
+def _part(picture: Image, panel: tuple[int, int], corner: tuple[int, int]) -> Image:
+    top, left = min(corner[0], picture.shape[0] - panel[0]), corner[1]
+    left = min(left, picture.shape[1] - panel[1])
+    return picture[top : top + panel[0], left : left + panel[1]]
+
+
+def _draw_legend(panel: Image, rows: Sequence[_Row], line: int, text: tuple[float, int]) -> None:
+    """Write the rows into a part of the picture, darkened."""
+    scale, high = text
+    step = round(high * 1.9)
     panel[:] = (panel * 0.35).astype(np.uint8)
     for number, row in enumerate(rows):
-        base = edge // 2 + step * number + (step + high) // 2
-        _draw_sign(picture, row, (edge, base - high, edge + high, base), line)
-        at = (2 * edge + high, base)
-        cv2.putText(picture, row.text, at, _FONT, scale, _INK, line, cv2.LINE_AA)
+        base = high // 2 + step * number + (step + high) // 2
+        _draw_sign(panel, row, (high, base - high, 2 * high, base), line)
+        cv2.putText(panel, row.text, (3 * high, base), _FONT, scale, _INK, line, cv2.LINE_AA)
 
 
 def _draw_sign(picture: Image, row: _Row, box: tuple[int, int, int, int], line: int) -> None:

@@ -222,3 +222,10 @@ def test_annotated_picture_of_any_size(size: tuple[int, int]) -> None:
     found = Detections(np.array([(1, 1, 9, 9)]), np.array([0.9]), np.array([0]), np.array([3]))
     picture = Annotator(NAMES)(np.zeros((*size, 3), np.uint8), found)
     assert picture.shape == (*size, 3)
+
+
+def test_the_legend_hides_no_animal_where_another_corner_is_free() -> None:
+    found = Detections(np.array([(5, 5, 40, 30)]), np.array([0.9]), np.array([0]))
+    picture = Annotator(NAMES)(np.full((400, 600, 3), 90, np.uint8), found)
+    assert (picture[8:28, 8:38] == 90).all()
+    assert (picture[5:30, 500:595] != 90).any()
