@@ -37,7 +37,8 @@ class Sliced:
     def _look_at_one(self, image: Image) -> Look:
         start = time.perf_counter()
         c, size = self.config, (image.shape[0], image.shape[1])
-        windows = window_grid(size[1], size[0], c.window, c.overlap)
+        # No larger than the image: padding would only make what is in it smaller.
+        windows = window_grid(size[1], size[0], min(c.window, max(size)), c.overlap)
         parts = look_at(self.detector, [(image, w) for w in windows])
         shared = c.overlap * c.window
         whole = [

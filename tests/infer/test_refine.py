@@ -200,3 +200,12 @@ def test_a_photo_smaller_than_a_window() -> None:
                                           window_imgsz=128))  # type: ignore[attr-defined]  # fmt: skip
     found = strategy([scene(squares, 90, 60)])[0]
     assert found.xyxy == pytest.approx(boxes_of(squares))
+
+
+def test_an_image_smaller_than_a_window_is_not_made_smaller() -> None:
+    """Seen at 64 px as it is, not as the corner of a padded window of 1,024 px."""
+    picture = scene([(20, 30, 12)], 64, 64)
+    look = Sliced(detector(64), SliceConfig(window=1024, window_imgsz=64)).look([picture])[0]
+    assert look.windows.tolist() == [[0, 0, 64, 64]]
+    assert look.detections.xyxy == pytest.approx(boxes_of([(20, 30, 12)]))
+    assert look.detections.score == pytest.approx(0.75)
