@@ -37,10 +37,11 @@ class Sliced:
     def _look_at_one(self, image: Image) -> Look:
         start = time.perf_counter()
         c, size = self.config, (image.shape[0], image.shape[1])
-        # No larger than the image: padding would only make what is in it smaller.
-        windows = window_grid(size[1], size[0], min(c.window, max(size)), c.overlap)
+        # A small image is seen as large as it can be, but not enlarged.
+        side = min(c.window, max(*size, self.detector.imgsz))
+        windows = window_grid(size[1], size[0], side, c.overlap)
         parts = look_at(self.detector, [(image, w) for w in windows])
-        shared = c.overlap * c.window
+        shared = c.overlap * side
         whole = [
             without_cut(part, window, size, c.border, shared)
             for part, window in zip(parts, windows, strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deal_yolo.config import RefineConfig, configs_folder, load
+from deal_yolo.config import RefineConfig, SliceConfig, configs_folder, load
 from deal_yolo.detections import Detections
 from deal_yolo.infer import Sliced, TwoStage, build_strategy
 from deal_yolo.infer.refine import fit_unconfirmed
@@ -187,8 +187,6 @@ def test_sliced_finds_each_square_once_wherever_windows_meet() -> None:
 
 
 def test_sliced_keeps_what_is_larger_than_the_overlap() -> None:
-    from deal_yolo.config import SliceConfig
-
     squares = [(100, 20, 60)]
     strategy = Sliced(detector(), SliceConfig(window=128, window_imgsz=128, overlap=0.2))
     assert len(strategy([scene(squares, 230, 128)])[0]) >= 1
