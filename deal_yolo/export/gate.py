@@ -29,7 +29,7 @@ def quantize_gated(
 
     Args:
         onnx: the FP32 file to start from.
-        out: the file to write; may be ``onnx``.
+        out: the file to write.
         data: data YAML, or the name of a shipped one; with splits train and val.
         accept_loss: write it however much it loses.
         progress: told of the photos as they are scored.
@@ -45,7 +45,7 @@ def quantize_gated(
     chosen = photos[:: max(1, len(photos) // PHOTOS)][:PHOTOS]
     backend = load_backend(onnx)
     inputs = [images[:1] for photo in chosen for images in model_inputs(photo, backend)]
-    part = out.with_name(out.name + ".part")
+    part = out.with_name(f"{out.stem}.part.onnx")  # scored by its suffix
     try:
         report = quantize(onnx, part, inputs, lambda file: score_of(file, split, progress))
         refusal = report.refusal()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
+from deal_yolo.config import find_config
 from deal_yolo.datasets.images import list_images
 from deal_yolo.errors import ConfigError, OutputError, SourceError
 from deal_yolo.export.check import CheckReport, check_backends
@@ -112,14 +114,20 @@ def export(config: ExportConfig, progress: Progress = lambda photos, _: photos) 
         OutputError: the folder to write to does not exist.
         CheckError: the boxes are not those of the weights.
     """
-    # Both before the work, so a wrong path does not cost minutes.
+    # Before the work, so that a wrong path does not cost minutes.
     photos = _photos(config.check) if config.check else []
+    if config.calib is not None:
+        find_config("data", config.calib)
     if not config.target.parent.is_dir():
         raise OutputError(f"no folder {config.target.parent}: make it first")
-    onnx = _onnx(config)
+    onnx = config.target.with_suffix(".onnx")
     quantized = None
-    if config.calib is not None:
-        quantized = quantize_gated(onnx, onnx, config.calib, config.accept_loss, progress)
+    if config.calib is None:
+        _onnx(config, onnx)
+    else:
+        with TemporaryDirectory() as folder:
+            plain = _onnx(config, Path(folder) / onnx.name)
+            quantized = quantize_gated(plain, onnx, config.calib, config.accept_loss, progress)
     files, line = ((onnx,), None) if config.format == "onnx" else _engine(config, onnx)
     report = None
     if photos:
@@ -137,14 +145,14 @@ def _photos(folder: Path) -> list[Path]:
     return photos
 
 
-def _onnx(config: ExportConfig) -> Path:
+def _onnx(config: ExportConfig, out: Path) -> Path:
     """The ONNX file; that of an engine takes any batch, but one size."""
     dynamic: bool | Literal["batch"] = config.dynamic
     if config.format == "tensorrt" and dynamic:
         dynamic = "batch"
     return export_onnx(
         config.weights,
-        config.target.with_suffix(".onnx"),
+        out,
         imgsz=config.imgsz,
         batch=config.batch or 1,
         dynamic=dynamic,

@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
+from deal_yolo.cli.main import run
 from deal_yolo.errors import CheckError, ConfigError, WeightsError
 from deal_yolo.export import gate, quantize
 from deal_yolo.export.onnx import export_onnx
@@ -111,13 +112,13 @@ def test_a_refused_file_is_not_written_unless_the_loss_is_accepted(
 ):
     def scored(path, split, progress):
         assert len(split.images) == 1
-        return Quality(10.0 if path.name.endswith(".part") else 50.0, None)
+        return Quality(10.0 if path.name == "q.part.onnx" else 50.0, None)
 
     monkeypatch.setattr(gate, "score_of", scored)
     out = tmp_path / "q.onnx"
     with pytest.raises(WeightsError, match=r"loses 40\.0 points"):
         gate.quantize_gated(file, out, str(data), False, lambda photos, _: photos)
-    assert not list(tmp_path.glob("q.onnx*"))
+    assert not list(tmp_path.glob("q.*"))
     report = gate.quantize_gated(file, out, str(data), True, lambda photos, _: photos)
     assert report.after.ap50 == 10
     assert out.is_file()
@@ -127,6 +128,23 @@ def test_a_file_is_scored_on_its_photos(file, data):
     split = gate.load_split(gate.load_dataset(data), "val")
     quality = gate.score_of(file, split, lambda photos, _: photos)
     assert 0 <= quality.ap50 <= 100
+
+
+def test_the_command_scores_and_writes_an_int8_file(weights, data, tmp_path, capsys):
+    out = tmp_path / "m.onnx"
+    arguments = ["export", "--weights", str(weights), "--int8", "--calib", str(data)]
+    arguments += ["--out", str(out), "--max-detections", "50", "--accept-loss"]
+    assert run(arguments) == 0
+    assert "LDConv offsets" in capsys.readouterr().out
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(out).graph.node}
+
+
+def test_a_missing_data_set_is_told_before_the_work(weights, tmp_path, capsys):
+    out = tmp_path / "m.onnx"
+    arguments = ["export", "--weights", str(weights), "--int8", "--calib", "no.yaml"]
+    assert run([*arguments, "--out", str(out)]) == 2
+    assert "no.yaml" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
