@@ -31,6 +31,7 @@ def save_model(model: DealModel, metadata: Metadata, path: Path) -> None:
     }
     part = path.with_name(path.name + ".part")
     save_file(tensors, part, metadata.to_strings())
+    part.chmod(0o644)  # safetensors writes for the owner alone
     os.replace(part, path)
 
 

@@ -227,7 +227,7 @@ class EndToEnd(nn.Module):
         max_detections: K, the number of anchors kept.
     """
 
-    def __init__(self, model: DealModel, max_detections: int = 1000) -> None:
+    def __init__(self, model: DealModel, max_detections: int = 3000) -> None:
         super().__init__()
         self.model = model.eval()
         self.max_detections = max_detections

@@ -8,7 +8,7 @@ from typing import cast
 from deal_yolo.errors import ConfigError, require
 from deal_yolo.infer.backends.base import FloatArray
 
-MAX_DETECTIONS = 1000
+MAX_DETECTIONS = 3000
 
 
 class TorchBackend:
