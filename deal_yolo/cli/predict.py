@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import logging
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,9 +93,9 @@ def predict(
     _silence_libraries()
     console = Console(stderr=True)
     columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("detecting", total=None)
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task("detecting", total=None)
+    with bar if console.is_terminal else nullcontext():  # in a file even an idle bar leaves a line
         outcome = run(config, lambda done, total: bar.update(task, completed=done, total=total))
     if json:
         typer.echo(json_module.dumps(_figures(outcome, out)))
@@ -142,7 +143,9 @@ def _print(outcome: Outcome, out: Path, timing: bool) -> None:
     console.print(table)
     if timing:
         console.print(_timing(outcome.summary))
-    console.print(f"{outcome.summary.frames} pictures, results in {out}", soft_wrap=True)
+    frames = outcome.summary.frames
+    noun = "picture" if frames == 1 else "pictures"
+    console.print(f"{frames} {noun}, results in {out}", soft_wrap=True)
 
 
 def _timing(summary: Summary) -> Table:
