@@ -65,7 +65,7 @@ def test_a_window_holds_the_pixels_of_its_place(tmp_path: Path, suffix: str) -> 
         np.testing.assert_array_equal(reader.read(10, 5, 40, 25), image[5:25, 10:40])
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_a_geotiff_is_read_by_windows_and_its_no_data_is_black(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     path = tmp_path / "a.tif"
