@@ -56,6 +56,9 @@ def image_header(path: Path) -> tuple[tuple[int, int], int]:
             with pil.open(path) as image:
                 turn = image.getexif().get(ORIENTATION, 1)
                 return image.size, turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+    except ImportError as error:
+        # Where ultralytics is loaded, Pillow first looks for a HEIF plugin.
+        raise DatasetError(f"cannot read {path}: not a photo") from error
     except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
 

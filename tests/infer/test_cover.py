@@ -117,15 +117,16 @@ def test_nothing_is_reported_twice_and_sure_boxes_stay(
     first, size = one
     windows = cover.plan(first, size, CONFIG)
     parts = [two[0]] * len(windows)  # every window claims the same objects
-    found = suppress(cover.fuse(first, windows, parts, CONFIG), CONFIG.nms_iou, 1000)
+    joined = cover.fuse(first, windows, parts, CONFIG)
+    found = suppress(joined, CONFIG.nms_iou, 1000)
     for number in np.unique(found.class_id):
         own = found.xyxy[found.class_id == number]
         assert (np.triu(iou(own, own), 1) <= CONFIG.nms_iou + 1e-6).all()
     sure = first.select(first.score >= CONFIG.high)
     for box, score, number in zip(sure.xyxy, sure.score, sure.class_id, strict=True):
-        same = found.class_id == number
-        near = iou(box[None], found.xyxy[same])[0] >= CONFIG.match_iou
-        assert (found.score[same][near] >= score - 1e-6).any()
+        same = joined.class_id == number
+        near = iou(box[None], joined.xyxy[same])[0] >= CONFIG.match_iou
+        assert (joined.score[same][near] >= score - 1e-6).any()
 
 
 WINDOW = np.array([[0, 0, 100, 100]])
