@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from deal_yolo.config import find_config
 from deal_yolo.datasets.augment import trainer_settings
+from deal_yolo.errors import DealYoloError
 from deal_yolo.metadata import Metadata
 from deal_yolo.model.checkpoint import load_tensors, save_model
 from deal_yolo.model.network import DealModel
@@ -168,14 +168,10 @@ class DealTrainer(DetectionTrainer):
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         if self.loss is not None and not self.loss.isfinite():
-            raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}")
+            raise DealYoloError(
+                f"the loss is not finite in epoch {epoch + 1}: lower lr0, or take precision fp32"
+            )
         return False
-
-    def get_validator(self) -> Any:
-        """Ultralytics' validator, with as many boxes an image as the protocol counts."""
-        validator = super().get_validator()
-        validator.args = copy(validator.args)
-        return validator
 
 
 def mean_object_size(labels: list[dict[str, Any]], imgsz: int) -> float:

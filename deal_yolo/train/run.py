@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deal_yolo.config import find_config
+from deal_yolo.config import find_config, from_mapping
 from deal_yolo.datasets.dataset import load_dataset
-from deal_yolo.errors import OutputError, WeightsError
+from deal_yolo.errors import ConfigError, OutputError, WeightsError
 from deal_yolo.model.checkpoint import load_tensors, read_metadata
 from deal_yolo.model.network import model_config
 from deal_yolo.train.engine import DealTrainer, overrides
-from deal_yolo.train.settings import FILE, Run, TrainConfig
+from deal_yolo.train.settings import LAST, Run, TrainConfig
 from deal_yolo.train.windows import training_yaml
 
 
@@ -64,7 +64,7 @@ def prepare(request: Request) -> Run:
     if request.pretrained is not None:
         load_tensors(request.pretrained)
     out = request.out.resolve()
-    if (out / FILE).exists():
+    if (out / LAST).exists():  # what never finished an epoch may be started anew
         raise OutputError(f"{out} holds a run already: add --resume, or choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -100,11 +100,15 @@ def train(run: Run, resume: bool = False) -> Result:
 
     Raises:
         WeightsError: there is nothing to resume, or no epoch could be finished.
+        ConfigError: ultralytics refuses a setting or the device.
     """
     start = time.monotonic()
     if resume and not run.last.is_file():
         raise WeightsError(f"nothing to resume: {run.last} is missing")
-    trainer = DealTrainer(overrides=overrides(run, resume))
+    try:
+        trainer = DealTrainer(overrides=overrides(run, resume))
+    except (SyntaxError, TypeError, ValueError) as error:  # a setting that ultralytics refuses
+        raise ConfigError(f"training cannot start: {' '.join(str(error).split())}") from error
     trainer.train()
     if not run.best.is_file():
         raise WeightsError(f"no weights in {run.out}: training ended before its first epoch")
@@ -119,6 +123,10 @@ def train(run: Run, resume: bool = False) -> Result:
 
 
 def with_options(config: TrainConfig, **options: object) -> TrainConfig:
-    """A recipe with the options that were given (those not None) in place of its own."""
+    """A recipe with the options that were given (those not None) in place of its own.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
     given = {k: v for k, v in options.items() if v is not None}
-    return dataclasses.replace(config, **given)
+    return from_mapping(TrainConfig, dataclasses.asdict(config) | given, "options")

@@ -13,7 +13,8 @@ from deal_yolo.config import check_range, from_mapping
 from deal_yolo.errors import ConfigError
 from deal_yolo.model.loss import LossConfig
 
-FILE = "run.json"
+FILE, LAST = "run.json", "last.ckpt"
+Optimizer = Literal["AdamW", "SGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "MuSGD", "auto"]
 
 # Given by our own settings; as pass-through keys they would contradict them.
 RESERVED = {
@@ -31,7 +32,7 @@ class TrainConfig:
         epochs: passes over the training windows.
         imgsz: side in px at which the model sees a window.
         batch: windows a step.
-        optimizer: AdamW, SGD, Adam, NAdam, RAdam, MuSGD or auto.
+        optimizer: one of ultralytics'; auto lets it choose, with the learning rate.
         lr0: learning rate at the start.
         offset_lr: learning rate of LDConv's offsets, as a share of ``lr0``.
         precision: of the forward pass; auto is bf16 where the device computes in it, else fp32.
@@ -46,7 +47,7 @@ class TrainConfig:
     epochs: int = 100
     imgsz: int = 640
     batch: int = 16
-    optimizer: str = "AdamW"
+    optimizer: Optimizer = "AdamW"
     lr0: float = 0.001
     offset_lr: float = 0.1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -98,7 +99,7 @@ class Run:
     @property
     def last(self) -> Path:
         """The state after the last whole epoch, to resume from."""
-        return self.out / "last.ckpt"
+        return self.out / LAST
 
     @property
     def best(self) -> Path:

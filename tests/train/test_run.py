@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deal_yolo.errors import DatasetError, OutputError, WeightsError
+from deal_yolo.errors import ConfigError, DatasetError, OutputError, WeightsError
 from deal_yolo.model.checkpoint import load_model
 from deal_yolo.train.run import Request, prepare, train
 from deal_yolo.train.settings import TrainConfig
@@ -47,8 +47,25 @@ def test_a_run_is_not_overwritten_and_not_resumed_when_done(data: Path, tmp_path
     run = prepare(request)
     with pytest.raises(WeightsError, match="nothing to resume"):
         train(run, resume=True)
+    assert prepare(request) == run  # nothing was trained, so nothing is lost
+    run.last.touch()
     with pytest.raises(OutputError, match="--resume"):
         prepare(request)
+
+
+@pytest.mark.parametrize(
+    ("config", "device", "message"),
+    [
+        (TrainConfig(ultralytics={"no_such_setting": 1}), "cpu", "no_such_setting"),
+        (TrainConfig(), "7", "device"),
+    ],
+)
+def test_what_ultralytics_refuses_is_named(
+    data: Path, tmp_path: Path, config: TrainConfig, device: str, message: str
+) -> None:
+    run = prepare(Request("deal-yolo", str(data), tmp_path / "run", config, device))
+    with pytest.raises(ConfigError, match=message):
+        train(run)
 
 
 def test_wrong_data_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:

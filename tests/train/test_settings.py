@@ -30,6 +30,7 @@ def test_shipped_recipes_load(name: str) -> None:
         ("loss: {iou: giou}", "iou must be one of"),
         ("ultralytics: {epochs: 3}", "'epochs' is set outside"),
         ("surprise: 1", "unknown key 'surprise'"),
+        ("optimizer: SOAPY", "optimizer must be one of AdamW"),
         ("batch: many", "batch must be of type int"),
     ],
 )
