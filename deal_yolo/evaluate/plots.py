@@ -91,15 +91,21 @@ def _against_seconds(comparison: Comparison, axes: Any) -> bool:
     for model, group in points.items():
         x, y = [p[0] for p in group], [p[2].value for p in group]
         (line,) = axes.plot(x, y, "o", label=model, markersize=5)
-        budgets = sorted((p[0], p[2].value) for p in group if p[1].startswith("two-stage"))
+        # The curve of one rule under several budgets.
+        rule = ("two-stage", "two-stage:max_windows=")
+        budgets = sorted(
+            (p[0], p[2].value) for p in group if p[1] == rule[0] or p[1].startswith(rule[1])
+        )
         axes.plot(*np.array(budgets).reshape(-1, 2).T, color=line.get_color(), linewidth=1)
         for seconds, strategy, figure in group:
             _whisker(axes, seconds, figure)
             place = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 7}
             axes.annotate(strategy, (seconds, figure.value), **place)
     axes.set_xscale("log")
+    ticker = require("matplotlib.ticker", "data")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set(xlabel="seconds a photo, reading left out", ylabel="AP50")
     axes.set_title("Accuracy against time; upright lines: 95 % intervals")
     return bool(points)
