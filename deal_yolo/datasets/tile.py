@@ -136,7 +136,7 @@ def read_manifest(folder: Path) -> list[Window]:
     try:
         with (folder / MANIFEST).open(encoding="utf-8", newline="") as file:
             return [_parse_window(row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise DatasetError(f"cannot read {folder / MANIFEST}: {error}") from error
 
 

@@ -39,7 +39,7 @@ def photo_position(photo: Path) -> Position | None:
     try:
         with pil.open(photo) as image:
             tags = image.getexif().get_ifd(GPS)
-    except (OSError, SyntaxError, ImportError) as error:
+    except (OSError, SyntaxError, ValueError, ImportError) as error:
         # ImportError: where ultralytics is loaded, Pillow first looks for a HEIF plugin.
         raise SourceError(f"{photo}: not a readable photo") from error
     return _position(tags)

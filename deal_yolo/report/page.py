@@ -78,10 +78,12 @@ def _read(folder: Path) -> Iterator[tuple[str, str, str]]:
             return
         with table.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
+                if None in row.values():
+                    raise ValueError(f"a line of {table.name} is cut short")
                 yield row["source"], row["class"], row["track"]
     except OSError as error:
         raise SourceError(f"{folder}: no results: run predict with --save json first") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise SourceError(f"{folder}: damaged results: {error}") from error
 
 

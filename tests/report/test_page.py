@@ -83,3 +83,9 @@ def test_a_folder_without_results_is_refused(
 ) -> None:
     assert run(["report", str(tmp_path)]) == 2
     assert "run predict with --save json" in capsys.readouterr().err
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "detections.csv").write_text(HEADER + "a.jpg,0\n\0\n")
+    with pytest.raises(SourceError, match="damaged"):
+        list(read_photos(tmp_path))
