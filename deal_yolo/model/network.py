@@ -16,10 +16,14 @@ from ultralytics.utils.torch_utils import initialize_weights
 
 from deal_yolo.config import find_config, read_yaml
 from deal_yolo.errors import ConfigError
+from deal_yolo.model import stock
 from deal_yolo.model.blocks import SSFF, DetectV8, LDConv, Sum
 from deal_yolo.model.loss import BoxLoss, DetectionLoss, LossConfig
 
 KEYS = {"nc", "scale", "scales", "backbone", "head", "transfer"}
+BLOCKS = {
+    "Conv", "C2f", "SPPF", "LDConv", "SSFF", "Upsample", "Concat", "Sum", "Detect", "DetectLite",
+}  # fmt: skip
 
 
 def model_config(model: str | Path, nc: int | None = None) -> dict[str, Any]:
@@ -27,7 +31,8 @@ def model_config(model: str | Path, nc: int | None = None) -> dict[str, Any]:
 
     Args:
         model: a YAML file, or a shipped name with an optional scale: ``deal-yolo``,
-            ``deal-yolo-s``, ``deal-yolo-ld``, ``yolov8n``.
+            ``deal-yolo-s``, ``deal-yolo-ld``, ``yolov8n``; or a YAML of ultralytics' own, such as
+            ``yolo11n.yaml``, which need not be at hand.
         nc: number of classes; None keeps the file's.
 
     Raises:
@@ -38,8 +43,14 @@ def model_config(model: str | Path, nc: int | None = None) -> dict[str, Any]:
         found = re.fullmatch(r"(.*?(?<=\d)|.*)-?([nsm])", name)
         if found and not _is_shipped(name) and _is_shipped(found[1].rstrip("-")):
             name, scale = found[1].rstrip("-"), found[2]
-    path = find_config("models", name)
+    own = None if _is_shipped(name) else stock.find(name)
+    if own:
+        path, scale = own
+    else:
+        path = find_config("models", name)
     config = read_yaml(path)
+    if own or (config.get("backbone") and config.get("head") and stock.is_stock(config, BLOCKS)):
+        config = stock.plain(config, name)
     unknown = sorted(set(config) - KEYS)
     if unknown:
         raise ConfigError(
@@ -162,6 +173,8 @@ def build_layers(config: dict[str, Any]) -> tuple[nn.Sequential, list[int]]:
     Raises:
         ConfigError: a row cannot be built; the message names it.
     """
+    if stock.is_stock(config, BLOCKS):
+        return stock.build(config)
     depth, width, most = config["scales"][config["scale"]]
     channels: list[int] = []
     layers: list[nn.Module] = []
