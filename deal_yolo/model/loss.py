@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, distributed, nn
@@ -105,10 +105,15 @@ class WIoU(nn.Module):
     @torch.no_grad()
     def _update(self, loss: Tensor) -> None:
         total = torch.stack([loss.sum(), loss.new_tensor(float(loss.numel()))])
-        if distributed.is_available() and distributed.is_initialized():
+        if several_processes():
             distributed.all_reduce(total)
         if total[1] > 0:
             self.running_mean.lerp_(total[0] / total[1], self.config.momentum)
+
+
+def several_processes() -> bool:
+    """Whether this process is one of a group that trains together."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 class BoxLoss(nn.Module):
@@ -166,10 +171,8 @@ class BoxLoss(nn.Module):
             imgsz: height and width of the input in px; not used.
             stride: ``(a, 1)`` px for each unit.
         """
+        # Without positive anchors, too, WIoU must take part in the mean over the processes.
         weight = target_scores.sum(-1)[fg_mask]
-        if not len(weight):
-            zero = pred_dist.sum() * 0
-            return zero, zero
         pixels = stride.expand(len(anchor_points), 1).expand_as(pred_bboxes[..., :1])[fg_mask]
         loss = self.boxes(pred_bboxes[fg_mask] * pixels, target_bboxes[fg_mask] * pixels)
         target = bbox2dist(anchor_points, target_bboxes, self.dfl_loss.reg_max - 1)
@@ -179,8 +182,30 @@ class BoxLoss(nn.Module):
 
 
 class DetectionLoss(v8DetectionLoss):
-    """YOLOv8's criterion with the model's own box loss; the assigner keeps CIoU."""
+    """YOLOv8's criterion with the model's own box loss; the assigner keeps CIoU.
+
+    With several processes it is normalised by the target scores of them all, so that their
+    gradients add up to the gradient of one process that has the whole batch.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self.bbox_loss = model.box_loss
+        self.assigner.register_forward_hook(self._note_scores)
+
+    def _note_scores(self, _: nn.Module, __: Any, targets: tuple[Tensor, ...]) -> None:
+        self.scores_sum = targets[2].sum()
+
+    def loss(
+        self, preds: dict[str, Any], batch: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Losses (box, class, distribution) times the batch size, and each by name."""
+        loss, items = super().loss(preds, batch)
+        # In validation the processes need not have the same number of batches.
+        if not (self.bbox_loss.training and several_processes()):
+            return loss, items
+        every = self.scores_sum.clone()
+        distributed.all_reduce(every)
+        mean = every.clamp(min=1) / distributed.get_world_size()
+        share = self.scores_sum.clamp(min=1) / mean
+        return loss * share, {name: value * share for name, value in items.items()}

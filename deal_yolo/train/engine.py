@@ -22,6 +22,7 @@ from deal_yolo.model.checkpoint import load_tensors, save_model
 from deal_yolo.model.network import DealModel
 from deal_yolo.model.transfer import transfer
 from deal_yolo.train import state
+from deal_yolo.train.launch import launch
 from deal_yolo.train.optim import slow_offsets
 from deal_yolo.train.precision import autocast_dtype
 from deal_yolo.train.settings import Run
@@ -59,8 +60,8 @@ def overrides(run: Run, resume: bool) -> dict[str, Any]:
 class DealTrainer(DetectionTrainer):
     """Ultralytics' detection trainer for a `Run`, found in the folder that ``save_dir`` names.
 
-    The run comes from its folder, not as an argument, because with several GPUs ultralytics
-    starts processes that make the trainer again from ``overrides`` alone.
+    The run comes from its folder, not as an argument, because with several GPUs each process makes
+    its trainer from there (see `launch`).
 
     Nothing is pickled: the state of the run is tensors and numbers (see `state`), the best weights
     are safetensors.
@@ -87,6 +88,13 @@ class DealTrainer(DetectionTrainer):
         super().__init__(cfg, settings, _callbacks)
         torch.set_num_threads(threads)  # ultralytics leaves one core idle on a CPU
         self.add_callback("on_train_epoch_start", _seed_epoch)
+
+    def train(self) -> None:
+        """Train, here or with several GPUs in a process for each."""
+        if self.ddp:
+            launch(self.run.out, self.world_size, self.resume)
+        else:
+            super().train()
 
     def check_resume(self, overrides: dict[str, Any]) -> None:
         """Take note of the wish; ultralytics would look for its own pickled file."""
