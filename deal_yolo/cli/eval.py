@@ -43,8 +43,17 @@ def evaluate(
         float | None,
         typer.Option(min=0, max=1, help="Least score for P, R and counts; default: the weights'."),
     ] = None,
-    bins: Annotated[str, typer.Option(help="Size bins: aitod or coco.")] = "aitod",
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the photos.")] = 1000,
+    bins: Annotated[
+        str, typer.Option(help="Size bins: aitod, coco, or inner bounds in px such as 16,32.")
+    ] = "aitod",
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples for the intervals.")] = 1000,
+    flight: Annotated[
+        str | None,
+        typer.Option(
+            help="Resample flights in place of photos: 'folder', or a regular expression whose "
+            "group 1 is the flight in a file name. Default: the data YAML's 'flight'."
+        ),
+    ] = None,
     gallery: Annotated[
         Path | None, typer.Option(help="Folder for a PNG sheet of the worst mistakes.")
     ] = None,
@@ -61,7 +70,7 @@ def evaluate(
     from deal_yolo.evaluate.split import load_splits
     from deal_yolo.evaluate.table import tables
 
-    options = Options(bins, score_threshold, bootstrap)
+    options = Options(bins, score_threshold, bootstrap, flight=flight)
     splits = load_splits(load_dataset(find_config("data", data)), split, calibrate)
     other = predictions if predictions and predictions.suffix == ".json" else None
     runner = Runner(weights, imgsz, threads, None if other else predictions, _progress)

@@ -69,6 +69,8 @@ class DataConfig:
         citation: what to cite.
         how_to_get: how to obtain the files.
         split: how the split was made, and why it does not leak.
+        flight: how a photo's flight is found, for intervals: a regular expression whose first
+            group names it in the file name, or ``folder``.
         tile: how the photos are cut for training; None if they are used whole.
         download: read for compatibility and never run.
         roboflow: the note that Roboflow's exports carry; not used.
@@ -85,6 +87,7 @@ class DataConfig:
     citation: str | None = None
     how_to_get: str | None = None
     split: str | None = None
+    flight: str | None = None
     tile: TileConfig | None = None
     download: str | None = field(default=None, repr=False)
     roboflow: dict[str, Any] | None = field(default=None, repr=False)

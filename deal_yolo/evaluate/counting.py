@@ -145,7 +145,11 @@ def _tally_one(
 
 
 def corrected_count(
-    boxes: Ints, calibration: Tally, draws: int = 2000, seed: int = 0
+    boxes: Ints,
+    calibration: Tally,
+    draws: int = 2000,
+    seed: int = 0,
+    units: Sequence[str] | None = None,
 ) -> CorrectedCount:
     """How many animals a number of boxes stands for.
 
@@ -158,9 +162,10 @@ def corrected_count(
         calibration: counts in labelled photos, at the same score.
         draws: how many times.
         seed: of the draws.
+        units: name of the group that each calibration photo is drawn with; None draws photos.
     """
     rng = np.random.default_rng(seed)
-    weights = resample(len(calibration.objects), draws, seed).of_photos
+    weights = resample(units or len(calibration.objects), draws, seed).of_photos
     seen = _rates(weights, calibration.seen, calibration.objects)
     right = _rates(weights, calibration.right, calibration.boxes)
     animals = rng.binomial(boxes, right[1:])

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from deal_yolo.errors import ConfigError
 from deal_yolo.evaluate.predictions import Predictions
-from deal_yolo.evaluate.protocol import BINS, Calibration, Protocol, best_f1_threshold, score
-from deal_yolo.evaluate.resample import resample
+from deal_yolo.evaluate.protocol import (
+    Calibration,
+    Protocol,
+    best_f1_threshold,
+    score,
+    size_edges,
+)
+from deal_yolo.evaluate.resample import COVERAGE, resample
 from deal_yolo.evaluate.scores import Scores, difference_json, differences
-from deal_yolo.evaluate.split import Split
+from deal_yolo.evaluate.split import Split, Units, sampling_units
 
 
 @dataclass(frozen=True)
@@ -21,21 +26,22 @@ class Options:
     """How to score.
 
     Args:
-        bins: size bins, ``aitod`` or ``coco``.
+        bins: size bins, ``aitod``, ``coco`` or inner bounds in px such as ``16,32``.
         score_threshold: least score for precision, recall and counts; None takes the score of best
             F1 on the calibration split, else the one that travels with the weights.
         draws: resamples for the intervals; 0 leaves them out.
         seed: of the resamples.
+        flight: how a photo's flight is found, see `sampling_units`.
     """
 
     bins: str = "aitod"
     score_threshold: float | None = None
     draws: int = 1000
     seed: int = 0
+    flight: str | None = None
 
     def __post_init__(self) -> None:
-        if self.bins not in BINS:
-            raise ConfigError(f"no size bins '{self.bins}', known are {', '.join(BINS)}")
+        size_edges(self.bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +54,7 @@ class Evaluation:
         predictions: of each strategy.
         threshold_from: where each strategy's score threshold comes from.
         draws: resamples behind the intervals.
+        units: what was drawn in them.
     """
 
     split: Split
@@ -55,6 +62,7 @@ class Evaluation:
     predictions: Mapping[str, Predictions]
     threshold_from: dict[str, str]
     draws: int
+    units: Units
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -104,7 +112,12 @@ class Evaluation:
                 pair: {name: difference_json(figure) for name, figure in figures.items()}
                 for pair, figures in differences(self.scores).items()
             },
-            "bootstrap": {"unit": "photo", "draws": self.draws, "coverage": 0.95},
+            "bootstrap": {
+                "unit": self.units.kind,
+                "units": self.units.count,
+                "draws": self.draws,
+                "coverage": COVERAGE,
+            },
             "notes": list(self.notes),
         }
 
@@ -115,6 +128,12 @@ class CalibrationSplit:
 
     split: Split
     predictions: Mapping[str, Predictions]
+
+    def of(self, name: str, options: Options) -> Calibration:
+        """What one strategy found there."""
+        units = sampling_units(self.split, options.flight, least=1)
+        keys = units.keys if units.count > 1 else None
+        return Calibration(self.split.labels, self.predictions[name].found, keys)
 
 
 def evaluate(
@@ -131,16 +150,17 @@ def evaluate(
         options: how to score.
         calibration: gives each strategy its score threshold and the rates of its corrected count.
     """
-    resamples = resample(len(split.images), options.draws, options.seed)
+    units = sampling_units(split, options.flight)
+    resamples = resample(units.keys, options.draws, options.seed)
     scores, sources = {}, {}
     for name, made in predictions.items():
         known = None
         if calibration is not None:
-            known = Calibration(calibration.split.labels, calibration.predictions[name].found)
+            known = calibration.of(name, options)
         threshold, sources[name] = _threshold(split, made, options, calibration, known)
         protocol = Protocol(split.dataset.names, threshold, options.bins)
         scores[name] = score(split.labels, made.found, protocol, resamples, known)
-    return Evaluation(split, scores, predictions, sources, options.draws)
+    return Evaluation(split, scores, predictions, sources, options.draws, units)
 
 
 def _threshold(

@@ -16,6 +16,7 @@ import numpy as np
 
 from deal_yolo.datasets.labels import Labels
 from deal_yolo.detections import Detections
+from deal_yolo.errors import ConfigError
 from deal_yolo.evaluate.counting import CorrectedCount, corrected_count, cut_at, tally
 from deal_yolo.evaluate.matching import ALL_SIZES, IOU_THRESHOLDS, Matches, match
 from deal_yolo.evaluate.precision import Ranking, average_precision, best_f1, rank
@@ -27,6 +28,24 @@ from deal_yolo.evaluate.scores import ClassScores, Scores
 BINS: Mapping[str, tuple[float, ...]] = {"aitod": (8, 16, 32, 64), "coco": (32, 96)}
 
 
+def size_edges(bins: str) -> tuple[float, ...]:
+    """Inner bounds in px of a key of `BINS`, or of numbers such as ``16,32``.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if bins in BINS:
+        return BINS[bins]
+    try:
+        edges = tuple(float(edge) for edge in bins.split(","))
+    except ValueError:
+        edges = ()
+    if not edges or any(not low < high < ALL_SIZES[1] for low, high in pairwise((0, *edges))):
+        known = ", ".join(BINS)
+        raise ConfigError(f"no size bins '{bins}', known are {known}, or rising px such as 16,32")
+    return edges
+
+
 @dataclass(frozen=True)
 class Protocol:
     """What to score with.
@@ -34,7 +53,7 @@ class Protocol:
     Args:
         names: class names.
         score_threshold: least score of a box for precision, recall and counts.
-        bins: size bins, a key of `BINS`.
+        bins: size bins, see `size_edges`.
     """
 
     names: tuple[str, ...]
@@ -44,7 +63,7 @@ class Protocol:
     @property
     def edges(self) -> tuple[float, ...]:
         """Inner bounds of the size bins, in px of the photo."""
-        return BINS[self.bins]
+        return size_edges(self.bins)
 
     @property
     def bin_names(self) -> tuple[str, ...]:
@@ -61,10 +80,12 @@ class Calibration:
     Args:
         labels: of each photo.
         found: of each photo.
+        units: name of the group that each photo is drawn with; None draws photos.
     """
 
     labels: Sequence[Labels]
     found: Sequence[Detections] = field(repr=False)
+    units: Sequence[str] | None = None
 
 
 def best_f1_threshold(labels: Sequence[Labels], found: Sequence[Detections]) -> float:
@@ -172,4 +193,4 @@ def _corrected(
     cut, edges = protocol.score_threshold, protocol.edges
     here = tally(labels, found, cut, edges)
     there = tally(calibration.labels, calibration.found, cut, edges)
-    return corrected_count(here.boxes.sum(axis=0), there)
+    return corrected_count(here.boxes.sum(axis=0), there, units=calibration.units)

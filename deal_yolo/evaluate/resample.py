@@ -1,7 +1,8 @@
-"""Bootstrap over photos: how much a figure would move with other photos of the same kind."""
+"""Bootstrap over photos or flights: how much a figure would move with others of the same kind."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,23 @@ class Resamples:
         return self.weights[:, self.unit]
 
 
-def resample(photos: int, draws: int = 1000, seed: int = 0) -> Resamples:
-    """Draw ``photos`` photos with replacement, ``draws`` times.
+def resample(photos: int | Sequence[str], draws: int = 1000, seed: int = 0) -> Resamples:
+    """Draw photos, or groups of them, with replacement, ``draws`` times as many as there are.
 
-    More than 200 photos are dealt at random into 200 units of equal size first, which changes
+    More than 200 groups are dealt at random into 200 units of equal size first, which changes
     the intervals little and bounds time and memory.
+
+    Args:
+        photos: how many, or the name of each one's group (its flight, say), drawn as a whole.
+        draws: resamples.
+        seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    units = min(photos, _MOST_UNITS)
-    unit = np.arange(photos) if units == photos else rng.permutation(photos) % units
+    keys = range(photos) if isinstance(photos, int) else photos
+    number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    units = min(len(number), _MOST_UNITS)
+    dealt = np.arange(units) if units == len(number) else rng.permutation(len(number)) % units
+    unit = dealt[[number[key] for key in keys]]
     drawn = rng.multinomial(units, np.full(units, 1 / units), size=draws)
     return Resamples(unit, np.concatenate([np.ones((1, units)), drawn]))
 
@@ -67,6 +76,14 @@ class Figure:
     def minus(self, other: Figure) -> Figure:
         """The paired difference to the same figure of another strategy."""
         return Figure(self.samples - other.samples)
+
+    @staticmethod
+    def mean(figures: Sequence[Figure]) -> Figure:
+        """The mean of one figure over several trainings, resample by resample.
+
+        Its interval is that of the photos; how far apart the trainings are it does not hold.
+        """
+        return Figure(np.mean([figure.samples for figure in figures], axis=0))
 
 
 def percentiles(samples: npt.NDArray[np.floating]) -> tuple[float, float]:

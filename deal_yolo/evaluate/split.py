@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from deal_yolo.datasets.dataset import Dataset
 from deal_yolo.datasets.labels import Labels
+from deal_yolo.datasets.leaks import source_of, source_pattern
 from deal_yolo.errors import DatasetError
 
 
@@ -75,6 +76,60 @@ def load_split(dataset: Dataset, name: str) -> Split:
             "there is nothing to score against"
         )
     return split
+
+
+@dataclass(frozen=True)
+class Units:
+    """What the bootstrap draws: photos that belong together are drawn together.
+
+    Args:
+        kind: ``photo``, ``source`` (the photo or video that windows or frames are of) or
+            ``flight``.
+        keys: of each photo, the name of its unit.
+    """
+
+    kind: str
+    keys: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return len(set(self.keys))
+
+
+def sampling_units(split: Split, flight: str | None = None, least: int = 2) -> Units:
+    """The flight of each photo, or what it is a part of by its name, or itself.
+
+    Args:
+        split: the photos.
+        flight: ``folder``, or a regular expression whose first group is the flight in a file's
+            name; None takes the ``flight`` of the data YAML.
+        least: fewer flights than this are refused.
+
+    Raises:
+        ConfigError: the expression is malformed.
+        DatasetError: it does not match a name, or there are too few flights.
+    """
+    flight = flight or split.dataset.config.flight
+    if flight is None:
+        files = tuple(split.files)
+        sources = tuple(source_of(Path(file)) or file for file in files)
+        parts = 1 < len(set(sources)) < len(files)
+        return Units("source", sources) if parts else Units("photo", files)
+    if flight == "folder":
+        keys = [PurePosixPath(file).parent.as_posix() for file in split.files]
+    else:
+        pattern = source_pattern(flight)
+        keys = [str(source_of(image, pattern) or "") for image in split.images]
+    if "" in keys:
+        raise DatasetError(f"'{flight}' finds no flight in '{split.files[keys.index('')]}'")
+    units = Units("flight", tuple(keys))
+    if units.count < least:
+        raise DatasetError(
+            f"all photos of split '{split.name}' are of one flight ({keys[0]}): no interval can be "
+            "drawn from that, leave the flight out to draw photos"
+        )
+    return units
 
 
 def load_splits(dataset: Dataset, name: str, calibration: str | None) -> list[Split]:

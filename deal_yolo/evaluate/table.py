@@ -23,8 +23,16 @@ def tables(evaluation: Evaluation) -> Group:
     parts: list[Table | Text] = [_figures(evaluation), _counts(evaluation), _sizes(evaluation)]
     if len(evaluation.scores) > 1:
         parts.append(_differences(evaluation))
+    parts.append(Text(intervals(evaluation)))
     parts += [Text(f"note: {note}") for note in evaluation.notes]
     return Group(*parts)
+
+
+def intervals(evaluation: Evaluation) -> str:
+    """In words, what the intervals are."""
+    of = {"photo": "photos", "source": "sources (photos or videos, by the names of their parts)"}
+    units = f"{evaluation.units.count} {of.get(evaluation.units.kind, 'flights')}"
+    return f"intervals: 95 % of {evaluation.draws} bootstrap resamples of {units}"
 
 
 def _figures(evaluation: Evaluation) -> Table:
