@@ -27,6 +27,9 @@ def train(
     pretrained: Annotated[
         Path | None, typer.Option(help="Weights to start from: .safetensors or .pt.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Weights of a larger model to learn from: .safetensors.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/MODEL-DATA.")] = None,
 ) -> None:
@@ -52,6 +55,7 @@ def train(
             batch=batch,
             optimizer=optimizer,
             seed=seed,
+            teacher=None if teacher is None else str(teacher),
         )
         prepared = runs.prepare(
             runs.Request(model, data, folder, config, device=device, pretrained=pretrained)

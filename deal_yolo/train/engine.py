@@ -22,6 +22,7 @@ from deal_yolo.model.checkpoint import load_tensors, save_model
 from deal_yolo.model.network import DealModel
 from deal_yolo.model.transfer import transfer
 from deal_yolo.train import state
+from deal_yolo.train.distill import DistilledLoss, load_teacher
 from deal_yolo.train.launch import launch
 from deal_yolo.train.optim import slow_offsets
 from deal_yolo.train.precision import autocast_dtype
@@ -120,6 +121,10 @@ class DealTrainer(DetectionTrainer):
             constant = mean_object_size(self.train_loader.dataset.labels, self.args.imgsz)
             for module in (model, self.ema.ema):
                 module.box_loss.nwd_constant.fill_(constant)
+        if self.run.config.teacher is not None:
+            # Not in the copy that is validated and saved, which was made before.
+            teacher = load_teacher(Path(self.run.config.teacher), self.run.names)
+            model.criterion = DistilledLoss(model, teacher, self.run.config.teacher_weight)
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> optim.Optimizer:
         """Ultralytics' optimiser, with LDConv's offsets in a slower group."""
@@ -149,6 +154,7 @@ class DealTrainer(DetectionTrainer):
                 "epoch": self.epoch + 1,
                 **{k: getattr(config, k) for k in ("epochs", "batch", "optimizer", "lr0", "seed")},
                 "loss": {"iou": config.loss.iou, "nwd_weight": config.loss.nwd_weight},
+                **({"teacher": Path(config.teacher).name} if config.teacher else {}),
                 "nwd_constant": float(unwrap_model(self.model).box_loss.nwd_constant),
                 "precision": str(unwrap_model(self.model).autocast_dtype or torch.float32),
                 "window_metrics": {

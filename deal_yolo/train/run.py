@@ -12,6 +12,7 @@ from deal_yolo.datasets.dataset import load_dataset
 from deal_yolo.errors import ConfigError, OutputError, WeightsError
 from deal_yolo.model.checkpoint import load_tensors, read_metadata
 from deal_yolo.model.network import model_config
+from deal_yolo.train.distill import load_teacher
 from deal_yolo.train.engine import DealTrainer, overrides
 from deal_yolo.train.settings import LAST, Run, TrainConfig
 from deal_yolo.train.windows import training_yaml
@@ -54,7 +55,7 @@ def prepare(request: Request) -> Run:
     Raises:
         ConfigError: the model or a setting is wrong.
         DatasetError: the data set is missing or lacks a split.
-        WeightsError: the weights to start from cannot be read.
+        WeightsError: the weights to start from, or the teacher's, cannot be used.
         OutputError: the folder cannot be written, or holds a run already.
     """
     dataset = load_dataset(find_config("data", request.data))
@@ -63,6 +64,11 @@ def prepare(request: Request) -> Run:
     model = model_config(request.model, len(dataset.names))
     if request.pretrained is not None:
         load_tensors(request.pretrained)
+    config = request.config
+    if config.teacher is not None:
+        teacher = Path(config.teacher).resolve()
+        load_teacher(teacher, dataset.names)
+        config = dataclasses.replace(config, teacher=str(teacher))
     out = request.out.resolve()
     if (out / LAST).exists():  # what never finished an epoch may be started anew
         raise OutputError(f"{out} holds a run already: add --resume, or choose another --out")
@@ -77,7 +83,7 @@ def prepare(request: Request) -> Run:
         data=dataset.yaml.resolve(),
         windows=training_yaml(dataset, out),
         names=dataset.names,
-        config=request.config,
+        config=config,
         device=request.device,
         pretrained=None if request.pretrained is None else request.pretrained.resolve(),
     )

@@ -41,6 +41,9 @@ class TrainConfig:
         augment: an augmentation of configs/train (``augment-aerial``) or a YAML file; None leaves
             ultralytics' own.
         loss: the box loss.
+        teacher: weights (.safetensors) of a larger model of the same strides and classes, to learn
+            from besides the labels; None for labels alone.
+        teacher_weight: of the teacher's loss beside that of the labels.
         ultralytics: more settings of ultralytics' trainer, by its names.
     """
 
@@ -55,6 +58,8 @@ class TrainConfig:
     workers: int = 4
     augment: str | None = None
     loss: LossConfig = field(default_factory=LossConfig)
+    teacher: str | None = None
+    teacher_weight: float = 1.0
     ultralytics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +68,7 @@ class TrainConfig:
         check_range("batch", self.batch, 1, 4096)
         check_range("lr0", self.lr0, 0, 10)
         check_range("offset_lr", self.offset_lr, 0, 1)
+        check_range("teacher_weight", self.teacher_weight, 0, 100)
         if self.imgsz % 32:
             raise ConfigError(f"imgsz must be a multiple of 32, not {self.imgsz}")
         contradicting = sorted(RESERVED & set(self.ultralytics))

@@ -1,0 +1,103 @@
+"""Distillation: a small model learns from the scores and boxes of a larger one, besides the labels.
+
+After BCKD (arXiv 2308.14286), which fits heads whose classes are independent sigmoids.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from ultralytics.utils.metrics import bbox_iou
+from ultralytics.utils.tal import dist2bbox, make_anchors
+
+from deal_yolo.errors import WeightsError
+from deal_yolo.model.checkpoint import load_model
+from deal_yolo.model.loss import DetectionLoss
+from deal_yolo.model.network import DealModel
+
+SURE = 0.1  # the teacher's boxes of lower score are mostly of nothing
+
+
+def load_teacher(path: Path, names: tuple[str, ...]) -> DealModel:
+    """The model in ``path``, to learn from.
+
+    Raises:
+        WeightsError: it cannot be read, or knows other classes than ``names``.
+    """
+    teacher, metadata = load_model(path)
+    if metadata.names != names:
+        raise WeightsError(
+            f"teacher {path} knows the classes {', '.join(metadata.names)}; "
+            f"the data set has {', '.join(names)}"
+        )
+    return teacher.requires_grad_(False)
+
+
+def boxes(head: nn.Module, maps: dict[str, Any]) -> Tensor:
+    """``(b, a, 4)`` left, top, right, bottom in px of the input, from the raw maps of a head."""
+    anchors, strides = make_anchors(maps["feats"], head.stride, 0.5)
+    distances = head.dfl(maps["boxes"].float()).transpose(1, 2)
+    return dist2bbox(distances, anchors, xywh=False) * strides
+
+
+class DistilledLoss(DetectionLoss):
+    """The criterion of labels, and beside it that of a teacher.
+
+    At each anchor and class the binary cross-entropy between the two scores, weighted by their
+    difference; where the teacher is sure, 1 - CIoU of the two boxes, weighted by its score. Both
+    are divided by the sum of the teacher's scores, as YOLOv8's losses are by the target scores,
+    and take its gains. Nothing is asked of the two heads but the same strides and classes.
+
+    Args:
+        model: the student, on its device.
+        teacher: its classes are the student's.
+        weight: of the teacher's loss beside that of the labels.
+
+    Raises:
+        WeightsError: the teacher has other strides.
+    """
+
+    def __init__(self, model: DealModel, teacher: DealModel, weight: float) -> None:
+        super().__init__(model)
+        if teacher.stride.tolist() != model.stride.tolist():
+            theirs, ours = (", ".join(f"{s:g}" for s in m.stride) for m in (teacher, model))
+            raise WeightsError(f"the teacher has strides {theirs}; this model has {ours}")
+        self.head = model.model[-1]
+        self.dtype = model.autocast_dtype
+        self.teacher = teacher.to(self.device, memory_format=torch.channels_last).eval()
+        self.weight = weight
+
+    def loss(
+        self, preds: dict[str, Any], batch: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `DetectionLoss`, with one more loss, ``distill_loss``."""
+        loss, items = super().loss(preds, batch)
+        extra = self.weight * self.distill(preds, self.look(batch["img"]))
+        loss = torch.cat([loss, extra[None] * len(batch["img"])])
+        return loss, items | {"distill_loss": extra.detach()}
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> dict[str, Any]:
+        """The teacher's raw maps of the images."""
+        with torch.autocast(images.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            maps: dict[str, Any] = self.teacher(images)[1]
+        return maps
+
+    def distill(self, preds: dict[str, Any], maps: dict[str, Any]) -> Tensor:
+        """The loss of the student's raw maps against the teacher's, a number."""
+        target = maps["scores"].float().sigmoid()
+        gap = (target - preds["scores"].detach().sigmoid()).abs()
+        bce = F.binary_cross_entropy_with_logits(preds["scores"], target, reduction="none")
+        sure = target.amax(1)
+        sure = sure * (sure >= SURE)
+        total = sure.sum().clamp(min=1)
+        own, theirs = boxes(self.head, preds), boxes(self.teacher.model[-1], maps)
+        there = sure > 0
+        iou = bbox_iou(own[there], theirs[there], xywh=False, CIoU=True).squeeze(-1)
+        box = (sure[there] * (1 - iou)).sum() / total
+        result: Tensor = self.hyp.cls * (gap * bce).sum() / total + self.hyp.box * box
+        return result
