@@ -28,6 +28,9 @@ class LossConfig:
         delta: WIoU v3's delta (its later code uses 2.7).
         gamma: WIoU v2's exponent.
         momentum: share of a batch in WIoU's running mean.
+        assigner: how near a predicted box is to an object where anchors are assigned. CIoU is
+            YOLOv8's; it is zero for most boxes around a small object that are a few px off, and
+            NWD is not.
     """
 
     iou: Literal["wiou-v3", "wiou-v2", "wiou-v1", "ciou"] = "wiou-v3"
@@ -37,6 +40,7 @@ class LossConfig:
     delta: float = 3.0
     gamma: float = 0.5
     momentum: float = 0.01
+    assigner: Literal["ciou", "nwd"] = "ciou"
 
     def __post_init__(self) -> None:
         check_range("nwd_weight", self.nwd_weight, 0, 1)
@@ -182,7 +186,7 @@ class BoxLoss(nn.Module):
 
 
 class DetectionLoss(v8DetectionLoss):
-    """YOLOv8's criterion with the model's own box loss; the assigner keeps CIoU.
+    """YOLOv8's criterion with the model's own box loss, and if wished NWD in the assigner.
 
     With several processes it is normalised by the target scores of them all, so that their
     gradients add up to the gradient of one process that has the whole batch.
@@ -192,6 +196,11 @@ class DetectionLoss(v8DetectionLoss):
         super().__init__(model)
         self.bbox_loss = model.box_loss
         self.assigner.register_forward_hook(self._note_scores)
+        if self.bbox_loss.config.assigner == "nwd":
+            self.assigner.iou_calculation = self._nwd
+
+    def _nwd(self, target: Tensor, predicted: Tensor) -> Tensor:
+        return nwd(target, predicted, self.bbox_loss.nwd_constant)
 
     def _note_scores(self, _: nn.Module, __: Any, targets: tuple[Tensor, ...]) -> None:
         self.scores_sum = targets[2].sum()

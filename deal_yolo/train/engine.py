@@ -154,6 +154,7 @@ class DealTrainer(DetectionTrainer):
                 "epoch": self.epoch + 1,
                 **{k: getattr(config, k) for k in ("epochs", "batch", "optimizer", "lr0", "seed")},
                 "loss": {"iou": config.loss.iou, "nwd_weight": config.loss.nwd_weight},
+                **({"assigner": "nwd"} if config.loss.assigner == "nwd" else {}),
                 **({"teacher": Path(config.teacher).name} if config.teacher else {}),
                 "nwd_constant": float(unwrap_model(self.model).box_loss.nwd_constant),
                 "precision": str(unwrap_model(self.model).autocast_dtype or torch.float32),
