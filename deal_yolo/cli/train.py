@@ -22,7 +22,7 @@ def train(
     imgsz: Annotated[int | None, typer.Option(help="Side in px of a window as seen.")] = None,
     batch: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
     device: Annotated[str, typer.Option(help="cpu, 0, or 0,1; default: the best there is.")] = "",
-    optimizer: Annotated[str | None, typer.Option(help="AdamW, SGD, MuSGD, ...")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="AdamW, SGD, SOAP, Muon, ...")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     pretrained: Annotated[
         Path | None, typer.Option(help="Weights to start from: .safetensors or .pt.")

@@ -24,7 +24,7 @@ from deal_yolo.model.transfer import transfer
 from deal_yolo.train import state
 from deal_yolo.train.distill import DistilledLoss, load_teacher
 from deal_yolo.train.launch import launch
-from deal_yolo.train.optim import slow_offsets
+from deal_yolo.train.optim import ADDED, added_optimizer, slow_offsets
 from deal_yolo.train.precision import autocast_dtype
 from deal_yolo.train.settings import Run
 
@@ -127,8 +127,13 @@ class DealTrainer(DetectionTrainer):
             model.criterion = DistilledLoss(model, teacher, self.run.config.teacher_weight)
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> optim.Optimizer:
-        """Ultralytics' optimiser, with LDConv's offsets in a slower group."""
-        optimizer = super().build_optimizer(model, *args, **kwargs)
+        """Ultralytics' optimiser or one of ours, with LDConv's offsets in a slower group."""
+        name = self.run.config.optimizer
+        if name in ADDED:
+            settings = {k: kwargs[k] for k in ("lr", "momentum", "decay")}
+            optimizer = added_optimizer(name, unwrap_model(model), **settings)
+        else:
+            optimizer = super().build_optimizer(model, *args, **kwargs)
         slow_offsets(optimizer, unwrap_model(model), self.run.config.offset_lr)
         return optimizer
 

@@ -14,6 +14,7 @@ from deal_yolo.model.checkpoint import load_tensors, read_metadata
 from deal_yolo.model.network import model_config
 from deal_yolo.train.distill import load_teacher
 from deal_yolo.train.engine import DealTrainer, overrides
+from deal_yolo.train.optim import check_optimizer
 from deal_yolo.train.settings import LAST, Run, TrainConfig
 from deal_yolo.train.windows import training_yaml
 
@@ -56,6 +57,7 @@ def prepare(request: Request) -> Run:
         ConfigError: the model or a setting is wrong.
         DatasetError: the data set is missing or lacks a split.
         WeightsError: the weights to start from, or the teacher's, cannot be used.
+        MissingExtraError: the optimiser needs a package that is not installed.
         OutputError: the folder cannot be written, or holds a run already.
     """
     dataset = load_dataset(find_config("data", request.data))
@@ -69,6 +71,7 @@ def prepare(request: Request) -> Run:
         teacher = Path(config.teacher).resolve()
         load_teacher(teacher, dataset.names)
         config = dataclasses.replace(config, teacher=str(teacher))
+    check_optimizer(config.optimizer)
     out = request.out.resolve()
     if (out / LAST).exists():  # what never finished an epoch may be started anew
         raise OutputError(f"{out} holds a run already: add --resume, or choose another --out")

@@ -14,7 +14,9 @@ from deal_yolo.errors import ConfigError
 from deal_yolo.model.loss import LossConfig
 
 FILE, LAST = "run.json", "last.ckpt"
-Optimizer = Literal["AdamW", "SGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "MuSGD", "auto"]
+Optimizer = Literal[
+    "AdamW", "SGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "MuSGD", "SOAP", "Muon", "auto"
+]
 
 # Given by our own settings; as pass-through keys they would contradict them.
 RESERVED = {
@@ -32,7 +34,7 @@ class TrainConfig:
         epochs: passes over the training windows.
         imgsz: side in px at which the model sees a window.
         batch: windows a step.
-        optimizer: one of ultralytics'; auto lets it choose, with the learning rate.
+        optimizer: one of ultralytics' (auto lets it choose, with the learning rate), SOAP or Muon.
         lr0: learning rate at the start.
         offset_lr: learning rate of LDConv's offsets, as a share of ``lr0``.
         precision: of the forward pass; auto is bf16 where the device computes in it, else fp32.

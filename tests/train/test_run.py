@@ -1,6 +1,7 @@
 """Real training, made small: a few tiny pictures of bright squares."""
 
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import torch
 
 from deal_yolo.errors import ConfigError, DatasetError, OutputError, WeightsError
 from deal_yolo.model.checkpoint import load_model
+from deal_yolo.train.engine import DealTrainer
+from deal_yolo.train.optim import ADDED
 from deal_yolo.train.run import Request, prepare, train
 from deal_yolo.train.settings import TrainConfig
 
@@ -81,6 +84,8 @@ def test_wrong_data_is_refused_before_anything_is_written(data: Path, tmp_path: 
 SCRIPT = """
 import sys
 from pathlib import Path
+from deal_yolo.train.engine import DealTrainer
+from deal_yolo.train.optim import ADDED
 from deal_yolo.train.run import Request, prepare, train
 from deal_yolo.train.settings import Run, TrainConfig
 from tests.train.test_run import CONFIG
@@ -119,3 +124,28 @@ def test_after_kill_9_a_run_goes_on_and_has_the_same_curve(data: Path, tmp_path:
     rows = figures(cut)
     assert [r["epoch"] for r in rows] == ["1", "2", "3", "4"]
     assert rows == figures(whole)
+
+
+@pytest.mark.parametrize("optimizer", ADDED)
+def test_a_resumed_run_has_the_optimisers_state(
+    optimizer: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(CONFIG, epochs=3, optimizer=optimizer)
+    whole, cut = (
+        prepare(Request("deal-yolo", str(data), tmp_path / name, config, "cpu"))
+        for name in ("whole", "cut")
+    )
+    train(whole)
+    save = DealTrainer.save_model
+
+    def save_and_stop(trainer: DealTrainer) -> bool:
+        save(trainer)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(DealTrainer, "save_model", save_and_stop)
+        train(cut)
+    train(cut, resume=True)
+    rows = figures(cut.out)
+    assert [r["epoch"] for r in rows] == ["1", "2", "3"]
+    assert rows == figures(whole.out)
