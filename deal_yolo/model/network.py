@@ -17,7 +17,7 @@ from ultralytics.utils.torch_utils import initialize_weights
 from deal_yolo.config import find_config, read_yaml
 from deal_yolo.errors import ConfigError
 from deal_yolo.model import stock
-from deal_yolo.model.blocks import SSFF, DetectV8, LDConv, Sum
+from deal_yolo.model.blocks import SSFF, DetectLite, DetectV8, LDConv, Sum
 from deal_yolo.model.loss import BoxLoss, DetectionLoss, LossConfig
 
 KEYS = {"nc", "scale", "scales", "backbone", "head", "transfer"}
@@ -226,9 +226,12 @@ def _build_row(
     if name == "Detect":
         (nc,) = args
         return DetectV8(nc, ch=inputs), 0
+    if name == "DetectLite":
+        nc, bins = args
+        return DetectLite(nc, bins, inputs), 0
     raise ValueError(
         f"unknown module '{name}', known are Conv, C2f, SPPF, LDConv, SSFF, Upsample, Concat, Sum, "
-        "Detect"
+        "Detect, DetectLite"
     )
 
 

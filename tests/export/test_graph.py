@@ -25,7 +25,7 @@ from deal_yolo.model.blocks import LDConv
 from deal_yolo.model.network import EndToEnd
 from tests.export.weights import lively_model, pictures
 
-MODELS = ("deal-yolo", "deal-yolo-ld", "yolov8n")
+MODELS = ("deal-yolo", "deal-yolo-ld", "deal-yolo-edge", "yolov8n")
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -62,9 +62,9 @@ def test_folding_batch_norm_changes_nothing_and_leaves_none(model):
 @pytest.mark.parametrize(
     ("rewrites", "block", "models"),
     [
-        ((fix_upsampling,), FixedSSFF, ("deal-yolo", "deal-yolo-ld")),
+        ((fix_upsampling,), FixedSSFF, ("deal-yolo", "deal-yolo-ld", "deal-yolo-edge")),
         ((split_halves,), SplitC2f, MODELS),
-        ((split_halves, mix_before_upsampling), LateUpsampling, ("deal-yolo", "deal-yolo-ld")),
+        ((split_halves, mix_before_upsampling), LateUpsampling, ("deal-yolo", "deal-yolo-ld", "deal-yolo-edge")),
         ((gather_samples,), GatheredLDConv, ("deal-yolo-ld",)),
     ],
 )

@@ -15,7 +15,7 @@ from deal_yolo.model.checkpoint import load_model, read_metadata, save_model, sh
 from deal_yolo.model.network import EndToEnd
 from tests.export.weights import NAMES, pictures, save_lively
 
-MODELS = ("deal-yolo", "deal-yolo-ld", "yolov8n")
+MODELS = ("deal-yolo", "deal-yolo-ld", "deal-yolo-edge", "yolov8n")
 
 
 @pytest.fixture(scope="session", params=MODELS)

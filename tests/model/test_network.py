@@ -17,16 +17,17 @@ from tests.model.samples import batch, trainable, with_statistics
     [
         ("deal-yolo", 997_202, 994_114),
         ("deal-yolo-ld", 914_964, None),
+        ("deal-yolo-edge", 553_002, None),
         ("yolov8n", 3_012_018, None),
     ],
 )
-def test_parameters_are_the_published_ones(name: str, parameters: int, fused: int | None) -> None:
+def test_parameters_are_the_documented_ones(name: str, parameters: int, fused: int | None) -> None:
     summary = summarise(build_model(name, 6), imgsz=64)
     assert summary.parameters == parameters
     assert fused is None or summary.parameters_fused == fused
 
 
-@pytest.mark.parametrize("name", ["deal-yolo", "deal-yolo-ld"])
+@pytest.mark.parametrize("name", ["deal-yolo", "deal-yolo-ld", "deal-yolo-edge"])
 @pytest.mark.parametrize("scale", ["n", "s", "m"])
 def test_scales_build_and_run(name: str, scale: str) -> None:
     model = build_model(f"{name}-{scale}", 3).eval()
@@ -52,7 +53,7 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_refused() -> None:
         model(torch.zeros(1, 3, 64, 72))
 
 
-@pytest.mark.parametrize("name", ["deal-yolo", "deal-yolo-ld"])
+@pytest.mark.parametrize("name", ["deal-yolo", "deal-yolo-ld", "deal-yolo-edge"])
 def test_channels_last_changes_nothing(name: str) -> None:
     model = build_model(name, 2).eval()
     x = torch.rand(1, 3, 64, 64)
@@ -70,7 +71,7 @@ def test_training_step_in_channels_last() -> None:
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("name", ["deal-yolo", "deal-yolo-ld"])
+@pytest.mark.parametrize("name", ["deal-yolo", "deal-yolo-ld", "deal-yolo-edge"])
 def test_bfloat16_training_is_close_to_fp32(name: str) -> None:
     model = trainable(build_model(name, 2))
     plain, _ = copy.deepcopy(model).loss(batch())
@@ -127,5 +128,5 @@ def test_wrong_yaml_is_named(tmp_path: Path, change: dict, message: str) -> None
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="deal-yolo, deal-yolo-ld, yolov8"):
+    with pytest.raises(ConfigError, match="deal-yolo, deal-yolo-edge, deal-yolo-ld, yolov8"):
         build_model("deal-yolo-xxl")
