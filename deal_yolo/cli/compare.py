@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,21 +15,21 @@ from deal_yolo.config import find_config, load
 from deal_yolo.errors import OutputError
 
 if TYPE_CHECKING:
-    from deal_yolo.evaluate.compare import Train
+    from deal_yolo.evaluate.plan import Training
 
 
 def compare(
     run: Annotated[Path, typer.Argument(help="YAML that names data, models and strategies.")],
-    out: Annotated[Path, typer.Option(help="Folder for table, plots and predictions.")],
+    out: Annotated[Path, typer.Option(help="Folder for page, plots, runs and predictions.")],
 ) -> None:
-    """Train or take several models, score them alike, write a table and plots.
+    """Train or take several models, score them alike, write a page of tables and plots.
 
-    Predictions and trained models in the folder are used again.
+    What the folder holds already, trained models and predictions, is used again.
     """
     from deal_yolo.cli.quiet import quiet_ultralytics
-    from deal_yolo.evaluate.compare import CompareConfig
     from deal_yolo.evaluate.compare import compare as score
     from deal_yolo.evaluate.markdown import to_markdown
+    from deal_yolo.evaluate.plan import CompareConfig
     from deal_yolo.evaluate.plots import write_plots
     from deal_yolo.evaluate.predictions import write_json, write_text
     from deal_yolo.evaluate.provenance import provenance
@@ -38,48 +38,75 @@ def compare(
     config = load(CompareConfig, run)
     write_text(out / "run.yaml", run.read_text(encoding="utf-8"))  # fails before the long work
     with quiet_ultralytics(silent=False):
-        result = score(config, out / "predictions", _trainer(config.data, out), _progress)
-    made = provenance(sys.argv)
-    write_json(out / "compare.json", {**result.as_json(), "made": made}, indent=2)
-    write_text(out / "compare.md", to_markdown(result, run.stem, made))
-    plots = write_plots(result, out)
+        result = score(config, out, Workshop(out / "runs"), _progress)
+    made = provenance(["OUT" if part == str(out) else part for part in sys.argv])
+    write_json(out / f"{run.stem}.json", {**result.as_json(), "made": made}, indent=2)
+    plots = write_plots(result, out, run.stem)
+    page = out / f"{run.stem}.md"
+    write_text(page, to_markdown(result, config.title or run.stem, made, plots))
     console = Console()
-    console.print(tables(result.evaluation))
-    for line in result.unequal:
-        console.print(f"not equal: {line}", highlight=False, markup=False)
-    console.print(f"{out / 'compare.md'}, compare.json, {', '.join(p.name for p in plots)}")
+    for table in result.tables:
+        console.print(table.section.title, style="bold", markup=False)
+        console.print(tables(table.evaluation))
+        for line in table.unequal:
+            console.print(f"not equal: {line}", highlight=False, markup=False)
+    console.print(f"{page}, {run.stem}.json, {sum(map(len, plots))} plots")
 
 
-def _trainer(data: str, out: Path) -> Train:
-    """Trains a model in a folder of its own, goes on with a run begun there, and exports it."""
+class Workshop:
+    """Trains, exports and measures for a comparison; see `deal_yolo.evaluate.models.Tools`.
 
-    def train(name: str, wanted: object) -> Path:
-        from deal_yolo.evaluate.compare import TrainRow
-        from deal_yolo.export.onnx import export_onnx
+    Args:
+        folder: where runs are kept, one folder each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def train(self, name: str, training: Training, seed: int) -> Path:
+        """Go on with the run of that name and seed, or begin it; a finished one is left alone."""
         from deal_yolo.train import run as runs
+        from deal_yolo.train import state
         from deal_yolo.train.settings import FILE, Run, TrainConfig
 
-        assert isinstance(wanted, TrainRow)
-        folder = (out / "runs" / name).resolve()
-        recipe = load(TrainConfig, find_config("train", wanted.recipe))
-        config = runs.with_options(recipe, **wanted.options)
-        start = Path(wanted.pretrained).resolve() if wanted.pretrained else None
-        begun = (folder / FILE).is_file()
-        if begun:
+        folder = self.folder / f"{name}-s{seed}"
+        recipe = load(TrainConfig, find_config("train", training.recipe or "default"))
+        config = runs.with_options(recipe, **training.options, seed=seed)
+        start = Path(training.pretrained).resolve() if training.pretrained else None
+        if (folder / FILE).is_file():
             prepared = Run.load(folder)
             same = (prepared.model_name, prepared.config, prepared.pretrained)
-            if same != (wanted.model, config, start):
+            if same != (training.model, config, start):
                 raise OutputError(f"{folder} was trained otherwise: remove it or change --out")
         else:
-            request = runs.Request(wanted.model, data, folder, config, pretrained=start)
+            request = runs.Request(
+                training.model or "",
+                training.data or "",
+                folder,
+                config,
+                device=training.device or "",
+                pretrained=start,
+            )
             prepared = runs.prepare(request)
-        weights = folder / "best.onnx"
-        if weights.is_file():
-            return weights
-        result = runs.train(prepared, resume=begun and prepared.last.is_file())
-        return export_onnx(result.best, weights)
+        finished = folder / "finished"  # also where training ended early
+        done = state.load(prepared.last)["epoch"] + 1 if prepared.last.is_file() else 0
+        if not finished.is_file() and done < config.epochs:
+            runs.train(prepared, resume=done > 0)
+        finished.touch()
+        return folder
 
-    return train
+    def export(self, weights: Path, out: Path, max_detections: int) -> None:
+        """Write safetensors as ONNX."""
+        from deal_yolo.export.onnx import export_onnx
+
+        export_onnx(weights, out, max_detections=max_detections)
+
+    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[float]:
+        """Median ms of one run of each network, measured in turns."""
+        from deal_yolo.export.benchmark import BenchmarkConfig, benchmark
+
+        result = benchmark(BenchmarkConfig(tuple(files), imgsz=imgsz, threads=threads))
+        return [row.median_ms for row in result.rows]
 
 
 def _progress(images: Iterable[Path], what: str) -> Iterable[Path]:

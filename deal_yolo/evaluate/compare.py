@@ -1,253 +1,252 @@
-"""Several models, and other tools, evaluated alike: one table, plots, and what was not equal."""
+"""Several models, and other tools, evaluated alike: tables, and what was not equal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deal_yolo.config import find_config
 from deal_yolo.datasets.dataset import load_dataset
-from deal_yolo.errors import ConfigError, WeightsError
+from deal_yolo.datasets.labels import Labels
+from deal_yolo.datasets.tile import read_manifest, tile_dataset
+from deal_yolo.errors import ConfigError
 from deal_yolo.evaluate.evaluation import CalibrationSplit, Evaluation, Options, evaluate
+from deal_yolo.evaluate.models import (
+    Tools,
+    Trained,
+    circumstances,
+    count_parameters,
+    gather,
+    latencies,
+    safe,
+    unequal,
+)
+from deal_yolo.evaluate.plan import CompareConfig, RowConfig, Section
 from deal_yolo.evaluate.predictions import Predictions, read_predictions
+from deal_yolo.evaluate.resample import Figure
 from deal_yolo.evaluate.run import Progress, Runner, silent
 from deal_yolo.evaluate.split import Split, load_splits
 from deal_yolo.evaluate.strategy import parse_strategies
-from deal_yolo.metadata import Metadata
 
-
-@dataclass(frozen=True)
-class TrainRow:
-    """A model to be trained; what is not given comes from the recipe.
-
-    Args:
-        model: name or YAML of the model.
-        recipe: name or YAML of the recipe.
-        pretrained: weights to start from.
-        epochs: passes over the windows.
-        imgsz: side in px of a window as seen.
-        batch: windows a step.
-        optimizer: its name.
-        seed: of everything random.
-    """
-
-    model: str
-    recipe: str = "default"
-    pretrained: str | None = None
-    epochs: int | None = None
-    imgsz: int | None = None
-    batch: int | None = None
-    optimizer: str | None = None
-    seed: int | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the recipe is changed in; None where it is not."""
-        names = ("epochs", "imgsz", "batch", "optimizer", "seed")
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclass(frozen=True)
-class RowConfig:
-    """One model or tool; exactly one of the first three is given.
-
-    Args:
-        weights: file of a trained model.
-        train: a model to be trained first.
-        predictions: COCO json of another tool, for all photos that are scored.
-        strategies: how the model looks, by commas; see `StrategyName`.
-        imgsz: px at which a photo is seen; see `Runner`.
-    """
-
-    weights: str | None = None
-    train: TrainRow | None = None
-    predictions: str | None = None
-    strategies: str = "whole"
-    imgsz: int | None = None
-
-    def __post_init__(self) -> None:
-        if [self.weights, self.train, self.predictions].count(None) != 2:
-            raise ConfigError("give one of weights, train and predictions")
-        parse_strategies(self.strategies)
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """A comparison, as ``RUN.yaml`` says it.
-
-    Args:
-        data: data YAML, or the name of a shipped one.
-        rows: models and tools by name.
-        split: photos to score on.
-        calibrate: split that gives score thresholds and corrected counts; None takes the
-            thresholds that travel with the weights.
-        bins: size bins, ``aitod`` or ``coco``.
-        bootstrap: resamples of the photos.
-        threads: CPU threads; None leaves it to the engine.
-    """
-
-    data: str
-    rows: dict[str, RowConfig]
-    split: str = "test"
-    calibrate: str | None = None
-    bins: str = "aitod"
-    bootstrap: int = 1000
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if not self.rows:
-            raise ConfigError("rows must name at least one model")
+Models = Mapping[str, list[Trained]]
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A row of the table.
+    """A row of a table: a model that looks in one way, trained once or with several seeds.
 
     Args:
         model: name of the model or tool.
         strategy: as written; empty for another tool.
         parameters: of the model, batch norm folded in; None if unknown.
+        keys: what its trainings are called in the evaluation.
+        against: row that its differences are to; None is the first.
     """
 
     model: str
     strategy: str
     parameters: int | None
+    keys: tuple[str, ...]
+    against: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The figures of one section.
+
+    Args:
+        section: what it shows.
+        evaluation: the figures, by training and strategy.
+        native: the same with sizes in px of the photo, where windows were scored.
+        entries: its rows, by model and strategy.
+        unequal: what was not the same for all rows, in words.
+    """
+
+    section: Section
+    evaluation: Evaluation
+    native: Evaluation | None
+    entries: dict[str, Entry]
+    unequal: list[str]
+
+    def figures(self, entry: Entry) -> dict[str, Figure]:
+        """The figures of a row, means over its trainings."""
+        each = [self.evaluation.scores[key].figures for key in entry.keys]
+        return {name: Figure.mean([one[name] for one in each]) for name in each[0]}
+
+    def by_size(self, entry: Entry, native: bool = False) -> dict[str, Figure]:
+        """AP50 by size bin that holds objects, means over a row's trainings."""
+        evaluation = self.native if native and self.native else self.evaluation
+        each = [evaluation.scores[key] for key in entry.keys]
+        sizes = [size for size, count in each[0].objects_by_size.items() if count]
+        return {s: Figure.mean([one.AP50_by_size[s] for one in each]) for s in sizes}
+
+    def other(self, entry: Entry) -> Entry | None:
+        """The row that a row's differences are to; None for the first."""
+        first = next(iter(self.entries.values()))
+        if entry.against is None:
+            return None if entry is first else first
+        mine = [e for e in self.entries.values() if e.model == entry.against]
+        same = [e for e in mine if e.strategy == entry.strategy]
+        return (same or mine or [first])[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """Figures of all trainings, the rows they make up, and what was not equal."""
+        sizes = self.native.as_json()["strategies"] if self.native else {}
+        keys = ("AP_by_size", "AP50_by_size", "objects_by_size")
+        return {
+            "title": self.section.title,
+            **self.evaluation.as_json(),
+            "rows": {name: vars(entry) for name, entry in self.entries.items()},
+            "sizes_in_px_of_the_photo": {n: {k: s[k] for k in keys} for n, s in sizes.items()},
+            "unequal": self.unequal,
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Models and strategies scored on the same photos.
+    """All tables of a page.
 
     Args:
-        evaluation: the figures, by row.
-        entries: what each row is.
-        unequal: what was not the same for all rows, in words.
+        config: what was compared.
+        models: the trainings of each row.
+        tables: one a section.
+        latency: median ms of one run of each model's network; empty if not measured.
     """
 
-    evaluation: Evaluation
-    entries: dict[str, Entry]
-    unequal: list[str] = field(default_factory=list)
+    config: CompareConfig
+    models: Models
+    tables: list[Table]
+    latency: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """Figures of all rows, and what was not equal."""
-        rows = {name: vars(entry) for name, entry in self.entries.items()}
-        return {**self.evaluation.as_json(), "rows": rows, "unequal": self.unequal}
-
-
-Train = Callable[[str, TrainRow], Path]
+        """Everything, as plain numbers."""
+        return {"sections": [t.as_json() for t in self.tables], "latency_ms": self.latency}
 
 
 def compare(
-    config: CompareConfig, folder: Path, train: Train, progress: Progress = silent
+    config: CompareConfig, folder: Path, tools: Tools, progress: Progress = silent
 ) -> Comparison:
-    """Train what is to be trained, look at all photos, and score.
+    """Train what is to be trained, look at all photos or windows, and score.
 
     Args:
         config: what to compare.
-        folder: where predictions are kept, so that they are not made again.
-        train: gives the weights file of a row of that name, trained as asked for.
+        folder: where models, windows and predictions are kept, so that they are not made again.
+        tools: trains, exports and measures.
         progress: wraps the photos to show how far the work is.
 
     Raises:
         InputError: some file is missing or wrong.
     """
-    options = Options(config.bins, draws=config.bootstrap)
     dataset = load_dataset(find_config("data", config.data))
-    splits = load_splits(dataset, config.split, config.calibrate)
+    load_splits(dataset, config.split, config.calibrate)  # fails before the long work
+    models = {
+        name: gather(name, row, config, folder / "models", tools, dataset.names)
+        for name, row in config.rows.items()
+    }
+    latency = latencies(models, config, folder / "latency.json", tools)
+    tables = [_table(section, config, models, folder, progress) for section in config.sections]
+    return Comparison(config, models, tables, latency)
+
+
+def _table(
+    section: Section, config: CompareConfig, models: Models, folder: Path, progress: Progress
+) -> Table:
+    splits = _splits(section, config, folder)
+    place = folder / "predictions" / (safe(Path(section.windows).stem) if section.windows else "")
+    rows = config.rows_of(section)
     entries: dict[str, Entry] = {}
     found: list[dict[str, Predictions]] = [{} for _ in splits]
-    known: dict[str, dict[str, Any]] = {}
-    for name, row in config.rows.items():
+    for name, row in rows.items():
         if row.predictions is not None:
-            entries[name] = Entry(name, "", None)
+            entries[name] = Entry(name, "", None, (name,), row.against)
             for made, split in zip(found, splits, strict=True):
                 made[name] = read_predictions(Path(row.predictions), split, splits)
             continue
-        weights = train(_safe(name), row.train) if row.train else Path(row.weights or "")
-        metadata = read_metadata(weights)
-        known[name] = _circumstances(weights, row, metadata)
-        runner = Runner(weights, row.imgsz, config.threads, folder / _safe(name), progress)
+        parameters = count_parameters(models[name][0].metadata)
         for strategy in parse_strategies(row.strategies):
-            key = f"{name}, {strategy.text}"
-            entries[key] = Entry(name, strategy.text, count_parameters(metadata))
-            for made, split in zip(found, splits, strict=True):
-                made[key] = runner(strategy, split)
-    evaluation = evaluate(splits[0], found[0], options, *_calibration(splits, found))
-    return Comparison(evaluation, entries, unequal(known) + _unknown(config))
+            keys = []
+            for end, one in _by_seed(models[name]).items():
+                keys.append(f"{name}, {strategy.text}{end}")
+                # Ultralytics cannot read our ONNX files.
+                file = one.source if strategy.kind == "ultralytics" and one.source else one.file
+                kept = place / safe(name + end)
+                runner = Runner(file, row.imgsz, config.threads, kept, progress)
+                for made, split in zip(found, splits, strict=True):
+                    made[keys[-1]] = runner(strategy, split)
+            entry = Entry(name, strategy.text, parameters, tuple(keys), row.against)
+            entries[f"{name}, {strategy.text}"] = entry
+    known = {name: circumstances(row, models[name]) for name, row in rows.items() if models[name]}
+    lines = unequal(known) + _unknown(rows)
+    return Table(section, *_scored(section, config, splits, found), entries, lines)
 
 
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+def _scored(
+    section: Section,
+    config: CompareConfig,
+    splits: Sequence[Split],
+    found: Sequence[dict[str, Predictions]],
+) -> tuple[Evaluation, Evaluation | None]:
+    """The figures, and for windows those with sizes in px of the photo."""
+    flight = config.flight or splits[0].dataset.config.flight
+    options = Options(section.bins or config.bins, draws=config.bootstrap, flight=flight)
+    pairs = zip(splits[1:], found[1:], strict=True)
+    evaluation = evaluate(splits[0], found[0], options, *(CalibrationSplit(*p) for p in pairs))
+    if section.windows is None:
+        return evaluation, None
+    by_size = dataclasses.replace(options, bins=config.bins, score_threshold=0.5)
+    return evaluation, evaluate(*_in_photos(splits[0], found[0]), by_size)
 
 
-def _calibration(
-    splits: list[Split], found: list[dict[str, Predictions]]
-) -> list[CalibrationSplit]:
-    return [CalibrationSplit(*pair) for pair in zip(splits[1:], found[1:], strict=True)]
+def _by_seed(trained: list[Trained]) -> dict[str, Trained]:
+    """The trainings of a model by what is added to its name."""
+    if len(trained) == 1:
+        return {"": trained[0]}
+    seeds = [one.seed for one in trained]
+    if None in seeds or len(set(seeds)) < len(seeds):
+        return {f", {number}": one for number, one in enumerate(trained, 1)}
+    return {f", seed {one.seed}": one for one in trained}
 
 
-def read_metadata(weights: Path) -> Metadata | None:
-    """What travels with weights; None for an ONNX file of another tool.
-
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
-    if not weights.is_file():
-        raise WeightsError(f"{weights}: no such weights file")
-    if weights.suffix == ".safetensors":
-        from deal_yolo.model.checkpoint import read_metadata as read
-
-        return read(weights)
-    from deal_yolo.infer.backends.base import load_backend
-
-    try:
-        return load_backend(weights).metadata
-    except WeightsError:
-        return None
+def _splits(section: Section, config: CompareConfig, folder: Path) -> list[Split]:
+    """The photos, or windows, that are scored and calibrated on."""
+    if section.windows is None:
+        dataset = load_dataset(find_config("data", config.data))
+        return load_splits(dataset, config.split, config.calibrate)
+    dataset = load_dataset(find_config("data", section.windows))
+    if dataset.config.tile is None:
+        raise ConfigError(f"{dataset.yaml} has no 'tile' block: its photos are not cut")
+    wanted = [name for name in (config.split, config.calibrate) if name]
+    out = folder / "windows" / safe(Path(section.windows).stem)
+    cut = load_dataset(tile_dataset(dataset, out, dataset.config.tile, splits=wanted))
+    return load_splits(cut, config.split, config.calibrate)
 
 
-def count_parameters(metadata: Metadata | None) -> int | None:
-    """Parameters of a model with batch norm folded in; None if its rows are not known."""
-    if metadata is None or not metadata.model:
-        return None
-    from deal_yolo.model.network import DealModel
-
-    model = DealModel(metadata.model).eval().fuse(verbose=False)
-    return sum(int(p.numel()) for p in model.parameters())
-
-
-def _circumstances(weights: Path, row: RowConfig, metadata: Metadata | None) -> dict[str, Any]:
-    """What should be equal between the models, by name."""
-    training = {} if metadata is None else metadata.training
-    keys = ("data", "epochs", "batch", "optimizer", "lr0", "seed", "loss", "precision")
-    return {
-        **{key: training.get(key, "unknown") for key in keys},
-        "size of training windows as seen (px)": metadata.imgsz if metadata else "unknown",
-        "size at which a photo is seen (px)": row.imgsz or (metadata.imgsz if metadata else "own"),
-        "file": weights.suffix,
+def _in_photos(
+    split: Split, found: Mapping[str, Predictions]
+) -> tuple[Split, dict[str, Predictions]]:
+    """Windows with labels and boxes in px of the photos that they were cut from."""
+    scale_of = {window.window: window.scale for window in read_manifest(split.dataset.root)}
+    scales = [scale_of[file] for file in split.files]
+    labels = [
+        Labels(one.xyxy / scale, one.class_id, one.ignore)
+        for one, scale in zip(split.labels, scales, strict=True)
+    ]
+    native = {
+        name: dataclasses.replace(
+            made,
+            found=[d.replace(xyxy=d.xyxy / s) for d, s in zip(made.found, scales, strict=True)],
+        )
+        for name, made in found.items()
     }
+    return dataclasses.replace(split, labels=labels), native
 
 
-def unequal(known: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Each circumstance that is not the same for all models, with its values.
-
-    Args:
-        known: circumstances by name, of each model.
-    """
-    lines = []
-    for key in dict.fromkeys(key for values in known.values() for key in values):
-        values = {model: str(values.get(key, "unknown")) for model, values in known.items()}
-        if len(set(values.values())) > 1:
-            said = ", ".join(f"{value} ({model})" for model, value in values.items())
-            lines.append(f"{key}: {said}")
-    return lines
-
-
-def _unknown(config: CompareConfig) -> list[str]:
+def _unknown(rows: Mapping[str, RowConfig]) -> list[str]:
     return [
         f"{name}: predictions of another tool; how it was trained and run is not known here"
-        for name, row in config.rows.items()
+        for name, row in rows.items()
         if row.predictions is not None
     ]

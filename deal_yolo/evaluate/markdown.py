@@ -1,87 +1,154 @@
-"""A comparison as one Markdown table, with what was not equal under it."""
+"""A comparison as a Markdown page: a table a section, with what was not equal under it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from deal_yolo.evaluate.compare import Comparison
+from deal_yolo.evaluate.compare import Comparison, Entry, Table
 from deal_yolo.evaluate.resample import Figure
+from deal_yolo.evaluate.table import intervals
 
 _FIGURES = {"AP50": "AP50", "AP50_95": "AP50-95", "precision": "P", "recall": "R"}
 _COUNTS = {"count_mae": "count MAE", "count_bias": "count bias"}
 
 
-def to_markdown(comparison: Comparison, title: str, made: Mapping[str, Any]) -> str:
-    """The table, the differences to its first row, what was not equal, and notes.
+def to_markdown(
+    comparison: Comparison, title: str, made: Mapping[str, Any], plots: Sequence[Sequence[Path]]
+) -> str:
+    """The page.
 
     Args:
         comparison: the figures.
         title: of the page.
         made: what `provenance` gives.
+        plots: what `write_plots` gives; they stand beside the page.
     """
-    evaluation = comparison.evaluation
-    split = evaluation.split
-    parts = [
-        f"# {title}",
-        f"{len(split.images)} photos of split `{split.name}`, {split.objects} objects. In "
-        f"brackets: 95 % intervals of {evaluation.draws} bootstrap resamples of the photos. AP by "
-        "size is AP50-95, sizes in px of the photo. Counts are a photo's, at the score given.",
-        _figures(comparison),
-        "## Differences to the first row",
-        "Paired: the same resamples of the same photos.",
-        _differences(comparison),
-        "## Not equal between the rows",
-        "\n".join(f"- {line}" for line in comparison.unequal) or "Nothing that is recorded.",
-    ]
-    if evaluation.notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in evaluation.notes)]
+    parts = [f"# {title}", comparison.config.text.strip()]
+    for table, files in zip(comparison.tables, plots, strict=False):
+        parts += _section(table, comparison)
+        parts += [_picture(file) for file in files]
+    for file in plots[len(comparison.tables)] if plots else ():
+        parts += ["## Learning", _picture(file)]
     machine, versions = made["machine"], made["versions"]
     parts += [
         "## Made by",
         f"`{made['command']}` on {machine['processor']}, {machine['cores']} cores, "
         f"{machine['system']}; " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _figures(comparison: Comparison) -> str:
-    evaluation = comparison.evaluation
-    first = next(iter(evaluation.scores.values()))
-    sizes = [f"AP {size} ({n})" for size, n in first.objects_by_size.items() if n]
-    head = ["model", "strategy", "parameters", *_FIGURES.values(), *sizes, *_COUNTS.values()]
-    head += ["score", "s a photo", "windows"]
-    rows = []
-    for name, entry in comparison.entries.items():
-        scores = evaluation.scores[name]
-        by_size = [f for size, f in scores.AP_by_size.items() if scores.objects_by_size[size]]
-        rows.append(
-            [
-                entry.model,
-                entry.strategy or "-",
-                "-" if entry.parameters is None else f"{entry.parameters:,}",
-                *(_cell(scores.figures[key]) for key in _FIGURES),
-                *(_cell(figure) for figure in by_size),
-                *(_cell(scores.figures[key], digits=1) for key in _COUNTS),
-                f"{scores.score_threshold:.3f} ({evaluation.threshold_from[name]})",
-                _plain(evaluation.seconds(name), 3),
-                _plain(evaluation.windows(name), 1),
-            ]
+def _section(table: Table, comparison: Comparison) -> list[str]:
+    title, deeper = table.section.title, "###" if table.section.title else "##"
+    unequal = [f"- {line}" for line in table.unequal]
+    parts = [
+        f"## {title}" if title else "",
+        table.section.text.strip(),
+        _about(table),
+        _figures(table, comparison),
+        "Not equal between the rows:" if unequal else "Not equal between the rows: nothing known.",
+        "\n".join(unequal),
+        f"{deeper} AP50 by size",
+        _sizes(table),
+    ]
+    differences = _differences(table)
+    if differences:
+        parts += [f"{deeper} Differences", "Paired: the same resamples.", differences]
+    notes = table.evaluation.notes
+    return [*parts, "\n".join(f"- {note}" for note in notes)]
+
+
+def _about(table: Table) -> str:
+    """What was scored, by which rule, and what the brackets are."""
+    evaluation = table.evaluation
+    split, what = evaluation.split, "windows" if table.native else "photos"
+    text = (
+        f"{len(split.images)} {what} of split `{split.name}`, {split.objects} objects, by the "
+        "protocol of `deal-yolo eval` (COCO's AP, every image counts, boxes from score 0.001, at "
+        f"most 1,000 an image). In brackets: {intervals(evaluation)}. Counts are those of one "
+        f"{what[:-1]}, at the score given."
+    )
+    if any(len(entry.keys) > 1 for entry in table.entries.values()):
+        text += (
+            " Of several trainings the mean, then in parentheses each one's figure; the interval "
+            "of the mean holds the choice of photos, not the chance of training."
         )
+    return text
+
+
+def _figures(table: Table, comparison: Comparison) -> str:
+    evaluation, latency = table.evaluation, comparison.latency
+    head = ["model", "strategy", "parameters", *_FIGURES.values(), *_COUNTS.values(), "score"]
+    head += [f"s a {'window' if table.native else 'photo'}", "windows"]
+    if latency:
+        head.insert(3, f"ms at {comparison.config.latency} px (ratio)")
+    base = next((latency[e.model] for e in table.entries.values() if e.model in latency), 1.0)
+    rows = []
+    for entry in table.entries.values():
+        figures = table.figures(entry)
+        each = [evaluation.scores[key] for key in entry.keys]
+        sources = dict.fromkeys(evaluation.threshold_from[key] for key in entry.keys)
+        at = ", ".join(f"{scores.score_threshold:.3f}" for scores in each)
+        row = [
+            entry.model,
+            entry.strategy or "-",
+            "-" if entry.parameters is None else f"{entry.parameters:,}",
+            *(_cell(figures[k], each=[s.figures[k] for s in each]) for k in _FIGURES),
+            *(_cell(figures[k], digits=1, each=[s.figures[k] for s in each]) for k in _COUNTS),
+            f"{at} ({', '.join(sources)})",
+            _mean([evaluation.seconds(key) for key in entry.keys], 3),
+            _mean([evaluation.windows(key) for key in entry.keys], 1),
+        ]
+        if latency:
+            ms = latency.get(entry.model)
+            row.insert(3, "-" if ms is None else f"{ms:.1f} ({ms / base:.2f})")
+        rows.append(row)
     return _table(head, rows)
 
 
-def _differences(comparison: Comparison) -> str:
-    scores = comparison.evaluation.scores
-    names = list(comparison.entries)
-    keys = {**_FIGURES, "count_mae": "count MAE"}
-    first = scores[names[0]].figures
+def _sizes(table: Table) -> str:
+    """AP50 by size, in px of what the model saw and, for windows, in px of the photo too."""
+    kinds = [(False, "window"), (True, "photo")] if table.native else [(False, "photo")]
+    first = next(iter(table.entries.values()))
+    head = ["model", "strategy"]
+    for native, where in kinds:
+        evaluation = table.native if native and table.native else table.evaluation
+        counts = evaluation.scores[first.keys[0]].objects_by_size
+        head += [f"{size} px of the {where} ({n})" for size, n in counts.items() if n]
     rows = [
-        [name, *(_cell(scores[name].figures[key].minus(first[key]), "+") for key in keys)]
-        for name in names[1:]
+        [
+            entry.model,
+            entry.strategy or "-",
+            *(_cell(f) for native, _ in kinds for f in table.by_size(entry, native).values()),
+        ]
+        for entry in table.entries.values()
     ]
-    return _table(["row", *keys.values()], rows) if rows else "There is one row only."
+    return _table(head, rows)
+
+
+def _differences(table: Table) -> str:
+    keys = {**_FIGURES, "count_mae": "count MAE"}
+    rows = []
+    for name, entry in table.entries.items():
+        other = table.other(entry)
+        if other is None:
+            continue
+        mine, theirs = table.figures(entry), table.figures(other)
+        cells = [_cell(mine[key].minus(theirs[key]), "+") for key in keys]
+        rows.append([name, _name(other, entry), *cells])
+    return _table(["row", "less", *keys.values()], rows) if rows else ""
+
+
+def _name(other: Entry, entry: Entry) -> str:
+    same = other.strategy == entry.strategy or not other.strategy
+    return other.model if same else f"{other.model}, {other.strategy}"
+
+
+def _picture(file: Path) -> str:
+    return f"![{file.stem.replace('-', ' ')}]({file.name})"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -90,13 +157,18 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in safe)
 
 
-def _cell(figure: Figure, sign: str = "", digits: int = 3) -> str:
+def _cell(figure: Figure, sign: str = "", digits: int = 3, each: Sequence[Figure] = ()) -> str:
     low, high = figure.interval
     if math.isnan(figure.value):
         return "-"
     text = f"{figure.value:{sign}.{digits}f}"
-    return text if math.isnan(low) else f"{text} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    if not math.isnan(low):
+        text += f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    if len(each) > 1:
+        text += f" ({', '.join(f'{one.value:.{digits}f}' for one in each)})"
+    return text
 
 
-def _plain(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.{digits}f}" if known else "-"

@@ -8,15 +8,20 @@ from typer.testing import CliRunner
 from deal_yolo.cli.main import app
 from deal_yolo.config import from_mapping, load
 from deal_yolo.errors import ConfigError, InputError, WeightsError
-from deal_yolo.evaluate.compare import CompareConfig, TrainRow, compare, unequal
+from deal_yolo.evaluate.compare import compare
 from deal_yolo.evaluate.markdown import to_markdown
+from deal_yolo.evaluate.models import unequal
+from deal_yolo.evaluate.plan import CompareConfig, Training
 from deal_yolo.evaluate.provenance import provenance
 from tests.evaluate.made import save_dataset
 from tests.infer.graph import metadata, save_graph
 
 
-def never(name: str, row: TrainRow) -> Path:
-    raise AssertionError(f"{name} must not be trained")
+class Never:
+    """Tools of which none must be asked for anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} must not be called")
 
 
 @pytest.fixture
@@ -41,18 +46,19 @@ rows:
 
 
 def test_models_and_tools_stand_in_one_table(run: Path, tmp_path: Path) -> None:
-    result = compare(load(CompareConfig, run), tmp_path / "kept", never)
-    assert list(result.entries) == [
+    result = compare(load(CompareConfig, run), tmp_path / "kept", Never())
+    (table,) = result.tables
+    assert list(table.entries) == [
         "squares, whole",
         "squares, two-stage:max_windows=2",
         "other | squares, whole",
         "rival",
     ]
-    assert result.evaluation.scores["squares, whole"].AP50.value == pytest.approx(1)
-    assert result.evaluation.threshold_from["rival"] == "val"
-    assert any("64 (squares), 128 (other | squares)" in line for line in result.unequal)
-    assert any(line.startswith("rival: predictions of another tool") for line in result.unequal)
-    text = to_markdown(result, "title", provenance(["deal-yolo", "compare"]))
+    assert table.evaluation.scores["squares, whole"].AP50.value == pytest.approx(1)
+    assert table.evaluation.threshold_from["rival"] == "val"
+    assert any("64 (squares); 128 (other | squares)" in line for line in table.unequal)
+    assert any(line.startswith("rival: predictions of another tool") for line in table.unequal)
+    text = to_markdown(result, "title", provenance(["deal-yolo", "compare"]), [[], []])
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.replace("\\|", "").count("|") for line in rows[:6]}) == 1
     assert "other \\| squares" in text
@@ -64,26 +70,16 @@ def test_the_command_writes_table_plots_and_figures(run: Path, tmp_path: Path) -
     result = CliRunner().invoke(app, ["compare", str(run), "--out", str(out)])
     assert result.exit_code == 0, result.output
     names = {path.name for path in out.iterdir()}
-    assert {"compare.md", "compare.json", "run.yaml", "pr.png", "ap_by_size.png"} <= names
-    assert "ap_seconds.png" in names
-    figures = json.loads((out / "compare.json").read_text())
+    assert {"run.md", "run.json", "run.yaml", "run-pr.png", "run-size.png"} <= names
+    assert "run-seconds.png" in names
+    assert "run-latency.png" not in names
+    figures = json.loads((out / "run.json").read_text())
     assert figures["made"]["versions"]["deal-yolo"]
-    assert set(figures["rows"]) == set(figures["strategies"])
+    (section,) = figures["sections"]
+    assert set(section["rows"]) == set(section["strategies"])
+    for name in names:
+        assert not name.endswith(".png") or f"({name})" in (out / "run.md").read_text()
     assert "not equal" in result.output
-
-
-def test_a_row_is_trained_where_it_says_so(tmp_path: Path, data: Path, weights: Path) -> None:
-    asked = []
-
-    def train(name: str, row: TrainRow) -> Path:
-        asked.append((name, row.model, row.options["epochs"]))
-        return weights
-
-    row = {"train": {"model": "yolov8", "epochs": 2}}
-    config = from_mapping(CompareConfig, {"data": str(data), "rows": {"a/b": row}}, "run")
-    result = compare(config, tmp_path / "kept", train)
-    assert asked == [("a-b", "yolov8", 2)]
-    assert list(result.entries) == ["a/b, whole"]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +90,7 @@ def test_a_row_is_trained_where_it_says_so(tmp_path: Path, data: Path, weights: 
         ({"weights": "a", "strategies": "tiled"}, "no strategy 'tiled'"),
         ({"weight": "a"}, "unknown key 'weight'"),
         ({"train": {"epochs": 3}}, "key 'model' is missing"),
+        ({"weights": "a", "against": "two"}, "names no row: 'two'"),
     ],
 )
 def test_wrong_rows_are_refused(row: dict, message: str) -> None:
@@ -110,35 +107,13 @@ def test_missing_weights_are_named(tmp_path: Path, data: Path) -> None:
     row = {"weights": str(tmp_path / "none.onnx")}
     config = from_mapping(CompareConfig, {"data": str(data), "rows": {"one": row}}, "run")
     with pytest.raises(WeightsError, match=r"none.onnx"):
-        compare(config, tmp_path / "kept", never)
+        compare(config, tmp_path / "kept", Never())
     with pytest.raises(InputError):
         config = from_mapping(CompareConfig, {"data": "nowhere.yaml", "rows": {"one": row}}, "run")
-        compare(config, tmp_path / "kept", never)
+        compare(config, tmp_path / "kept", Never())
 
 
 def test_what_is_equal_is_not_said() -> None:
     assert unequal({"a": {"epochs": 3, "seed": 0}, "b": {"epochs": 4, "seed": 0}}) == [
-        "epochs: 3 (a), 4 (b)"
+        "epochs: 3 (a); 4 (b)"
     ]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_models_are_trained_once_and_not_taken_for_others(tmp_path: Path) -> None:
-    data = save_dataset(tmp_path / "data")
-    for listed in data.parent.glob("*.txt"):
-        listed.write_text(listed.read_text().replace("images/", "./images/"))
-    data.write_text(data.read_text().replace("train.txt", "val.txt"))
-    file, out = tmp_path / "run.yaml", tmp_path / "out"
-
-    def run(epochs: int) -> Any:
-        train = f"{{model: deal-yolo, epochs: {epochs}, imgsz: 64, batch: 2}}"
-        file.write_text(f"data: {data}\nrows:\n  ours: {{train: {train}}}\n")
-        return CliRunner().invoke(app, ["compare", str(file), "--out", str(out)])
-
-    assert run(1).exit_code == 0
-    best = out / "runs" / "ours" / "best.onnx"
-    made = best.stat().st_mtime_ns
-    assert run(1).exit_code == 0
-    assert best.stat().st_mtime_ns == made
-    assert "trained otherwise" in str(run(2).exception)
