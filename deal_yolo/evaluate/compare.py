@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,9 @@ from deal_yolo.datasets.dataset import load_dataset
 from deal_yolo.datasets.labels import Labels
 from deal_yolo.datasets.tile import read_manifest, tile_dataset
 from deal_yolo.errors import ConfigError
+from deal_yolo.evaluate.equal import circumstances, unequal
 from deal_yolo.evaluate.evaluation import CalibrationSplit, Evaluation, Options, evaluate
-from deal_yolo.evaluate.models import (
-    Tools,
-    Trained,
-    circumstances,
-    count_parameters,
-    gather,
-    latencies,
-    safe,
-    unequal,
-)
+from deal_yolo.evaluate.models import Tools, Trained, count_parameters, gather, latencies, safe
 from deal_yolo.evaluate.plan import CompareConfig, RowConfig, Section
 from deal_yolo.evaluate.predictions import Predictions, read_predictions
 from deal_yolo.evaluate.resample import Figure
@@ -179,7 +171,7 @@ def _table(
             entry = Entry(name, strategy.text, parameters, tuple(keys), row.against)
             entries[f"{name}, {strategy.text}"] = entry
     known = {name: circumstances(row, models[name]) for name, row in rows.items() if models[name]}
-    lines = unequal(known) + _unknown(rows)
+    lines = unequal(known) + _unknown(rows) + _other_ways(entries.values())
     return Table(section, *_scored(section, config, splits, found), entries, lines)
 
 
@@ -242,6 +234,16 @@ def _in_photos(
         for name, made in found.items()
     }
     return dataclasses.replace(split, labels=labels), native
+
+
+def _other_ways(entries: Iterable[Entry]) -> list[str]:
+    """What is not ours in how other libraries look."""
+    ways = {
+        "ultralytics": "its own letterbox and suppression, at its IoU of 0.7 and not 0.5",
+        "sahi": "boxes that a window cuts are kept and joined by suppression, not left out",
+    }
+    kinds = {parse_strategies(entry.strategy)[0].kind for entry in entries if entry.strategy}
+    return [f"{kind}: {way}" for kind, way in ways.items() if kind in kinds and len(kinds) > 1]
 
 
 def _unknown(rows: Mapping[str, RowConfig]) -> list[str]:

@@ -47,7 +47,7 @@ def _section(table: Table, comparison: Comparison) -> list[str]:
     parts = [
         f"## {title}" if title else "",
         table.section.text.strip(),
-        _about(table),
+        _about(table, comparison),
         _figures(table, comparison),
         "Not equal between the rows:" if unequal else "Not equal between the rows: nothing known.",
         "\n".join(unequal),
@@ -61,7 +61,7 @@ def _section(table: Table, comparison: Comparison) -> list[str]:
     return [*parts, "\n".join(f"- {note}" for note in notes)]
 
 
-def _about(table: Table) -> str:
+def _about(table: Table, comparison: Comparison) -> str:
     """What was scored, by which rule, and what the brackets are."""
     evaluation = table.evaluation
     split, what = evaluation.split, "windows" if table.native else "photos"
@@ -71,6 +71,11 @@ def _about(table: Table) -> str:
         f"most 1,000 an image). In brackets: {intervals(evaluation)}. Counts are those of one "
         f"{what[:-1]}, at the score given."
     )
+    if comparison.latency:
+        text += (
+            f" Times of a network are medians of one run at {comparison.config.latency} px, all "
+            "models in turns, with as many anchors kept as for the scores; ratios are to the first."
+        )
     if any(len(entry.keys) > 1 for entry in table.entries.values()):
         text += (
             " Of several trainings the mean, then in parentheses each one's figure; the interval "
@@ -82,7 +87,7 @@ def _about(table: Table) -> str:
 def _figures(table: Table, comparison: Comparison) -> str:
     evaluation, latency = table.evaluation, comparison.latency
     head = ["model", "strategy", "parameters", *_FIGURES.values(), *_COUNTS.values(), "score"]
-    head += [f"s a {'window' if table.native else 'photo'}", "windows"]
+    head += ["s a window"] if table.native else ["s a photo", "windows"]
     if latency:
         head.insert(3, f"ms at {comparison.config.latency} px (ratio)")
     base = next((latency[e.model] for e in table.entries.values() if e.model in latency), 1.0)
@@ -100,8 +105,9 @@ def _figures(table: Table, comparison: Comparison) -> str:
             *(_cell(figures[k], digits=1, each=[s.figures[k] for s in each]) for k in _COUNTS),
             f"{at} ({', '.join(sources)})",
             _mean([evaluation.seconds(key) for key in entry.keys], 3),
-            _mean([evaluation.windows(key) for key in entry.keys], 1),
         ]
+        if not table.native:
+            row.append(_mean([evaluation.windows(key) for key in entry.keys], 1))
         if latency:
             ms = latency.get(entry.model)
             row.insert(3, "-" if ms is None else f"{ms:.1f} ({ms / base:.2f})")

@@ -122,10 +122,10 @@ def _against_seconds(table: Table, axes: Any) -> bool:
             (p[0], p[2].value) for p in group if p[1] == rule[0] or p[1].startswith(rule[1])
         )
         axes.plot(*np.array(budgets).reshape(-1, 2).T, color=_colour(number), linewidth=1)
-        for seconds, strategy, figure in group:
-            _whisker(axes, seconds, figure)
+        for at, strategy, figure in group:
+            _whisker(axes, at, figure)
             place = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 7}
-            axes.annotate(strategy, (seconds, figure.value), **place)
+            axes.annotate(strategy, (at, figure.value), **place)
     axes.set_xscale("log")
     ticker = require("matplotlib.ticker", "data")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -160,7 +160,7 @@ def _against(table: Table, axes: Any, cost: dict[str, float]) -> bool:
     for number, (model, figure) in enumerate(best.items()):
         axes.plot(cost[model], figure.value, "o", label=model, color=_colour(number))
         _whisker(axes, cost[model], figure)
-    axes.set_xlim(0, None)
+    axes.set_xlim(0, 1.1 * max((cost[model] for model in best), default=1))
     return len({cost[model] for model in best}) > 1
 
 

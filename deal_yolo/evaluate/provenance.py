@@ -24,7 +24,7 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
         "command": " ".join([Path(command[0]).name, *command[1:]]) if command else "",
         "versions": versions,
         "machine": {
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
             "cores": os.cpu_count(),
         },

@@ -32,7 +32,7 @@ def intervals(evaluation: Evaluation) -> str:
     """In words, what the intervals are."""
     of = {"photo": "photos", "source": "sources (photos or videos, by the names of their parts)"}
     units = f"{evaluation.units.count} {of.get(evaluation.units.kind, 'flights')}"
-    return f"intervals: 95 % of {evaluation.draws} bootstrap resamples of {units}"
+    return f"95 % intervals of {evaluation.draws} bootstrap resamples of {units}"
 
 
 def _figures(evaluation: Evaluation) -> Table:

@@ -9,11 +9,10 @@ from deal_yolo.cli.main import app
 from deal_yolo.config import from_mapping, load
 from deal_yolo.errors import ConfigError, InputError, WeightsError
 from deal_yolo.evaluate.compare import compare
+from deal_yolo.evaluate.equal import unequal
 from deal_yolo.evaluate.markdown import to_markdown
-from deal_yolo.evaluate.models import unequal
-from deal_yolo.evaluate.plan import CompareConfig, Training
+from deal_yolo.evaluate.plan import CompareConfig
 from deal_yolo.evaluate.provenance import provenance
-from tests.evaluate.made import save_dataset
 from tests.infer.graph import metadata, save_graph
 
 
