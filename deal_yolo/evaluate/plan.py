@@ -39,6 +39,10 @@ class Training:
     device: str | None = None
     seeds: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.seeds is not None and not self.seeds:
+            raise ConfigError("seeds must hold at least one number")
+
     def over(self, base: Training) -> Training:
         """These settings, with those of ``base`` where there are none."""
         own = {k: v for k, v in vars(self).items() if v is not None}
@@ -78,6 +82,8 @@ class RowConfig:
             raise ConfigError("give one of weights, train and predictions")
         if self.train is not None and self.train.model is None:
             raise ConfigError("train: key 'model' is missing")
+        if self.weights is not None and not self.files:
+            raise ConfigError("weights names no file")
         parse_strategies(self.strategies)
 
     @property
@@ -107,7 +113,8 @@ class Section:
     bins: str | None = None
 
     def __post_init__(self) -> None:
-        parse_strategies(self.strategies or "")
+        if self.strategies is not None:
+            parse_strategies(self.strategies)
         if self.bins is not None:
             size_edges(self.bins)
 

@@ -188,12 +188,16 @@ def _classes(
 
 
 def _named_classes(path: Path, categories: Any, names: Sequence[str]) -> dict[Any, int]:
+    if not isinstance(categories, list):
+        raise InputError(f"{path}: 'categories' must be a list of 'id' and 'name'")
     classes = {}
     for category in categories:
         if not isinstance(category, dict) or not {"id", "name"} <= category.keys():
             raise InputError(f"{path}: every entry of 'categories' needs 'id' and 'name'")
         if category["name"] in names:
             classes[category["id"]] = names.index(category["name"])
+    if not classes:
+        raise InputError(f"{path}: no category has a name of the data set's: {', '.join(names)}")
     return classes
 
 
@@ -245,7 +249,7 @@ class _Reader:
 
 def _is_result(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(value.get(key), int | str) for key in ("image_id", "category_id")
+        type(value.get(key)) in (int, str) for key in ("image_id", "category_id")
     )
 
 

@@ -155,8 +155,9 @@ def gather(
         runner: runs them.
         other: COCO json, whose name without suffix becomes its own; None if there is none.
     """
-    text = ("" if other else "whole") if strategies is None else strategies
-    names = parse_strategies(text)
+    names: list[StrategyName] = []
+    if strategies is not None or other is None:
+        names = parse_strategies("whole" if strategies is None else strategies)
     results = []
     for split in splits:
         made = {name.text: runner(name, split) for name in names}

@@ -119,8 +119,15 @@ class StrategyName:
 
 
 def parse_strategies(text: str) -> list[StrategyName]:
-    """Several strategies by commas."""
-    return [StrategyName.parse(name.strip()) for name in text.split(",") if name.strip()]
+    """Several strategies by commas.
+
+    Raises:
+        ConfigError: there is none, or one is wrong; see `StrategyName.parse`.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"name at least one strategy: {', '.join(STRATEGIES)}")
+    return [StrategyName.parse(name) for name in names]
 
 
 def _value(text: str, value: str) -> Any:
