@@ -44,7 +44,7 @@ def quantize_gated(
     photos = dataset.images("train")
     chosen = photos[:: max(1, len(photos) // PHOTOS)][:PHOTOS]
     backend = load_backend(onnx)
-    inputs = [images[:1] for photo in chosen for images in model_inputs(photo, backend)]
+    inputs = (images[:1] for photo in chosen for images in model_inputs(photo, backend))
     part = out.with_name(f"{out.stem}.part.onnx")  # scored by its suffix
     try:
         report = quantize(onnx, part, inputs, lambda file: score_of(file, split, progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,6 @@ class Anchors(NamedTuple):
         columns: width of that level's map.
         row: row of the anchor.
         column: column of the anchor.
-        stride: px of the input for each step of that map, FP32.
     """
 
     level: Tensor
@@ -36,18 +36,19 @@ class Anchors(NamedTuple):
     columns: Tensor
     row: Tensor
     column: Tensor
-    stride: Tensor
 
 
 class ScoresFirst(nn.Module):
     """YOLOv8's head, with the box branch after its first convolution at the K best anchors only.
 
-    Of the box branch only the first 3x3 convolution runs over the whole maps. The second one and
-    the pointwise one follow at the anchors of best class score, on the 3x3 neighbourhoods gathered
-    there; so do the distribution over the bins and its mean.
+    Of the box branch only the first convolution runs over the whole maps. Its activation, the
+    second one (3x3) and the pointwise one follow at the anchors of best class score, on the 3x3
+    neighbourhoods gathered there; so do the distribution over the bins and its mean.
 
     Args:
-        head: the trained head, batch norms folded, three convolutions in each branch.
+        head: the trained head, batch norms folded; three convolutions in each box branch, the
+            second 3x3 and the last pointwise, of the same widths in all levels, and between them
+            an activation that leaves zero as it is.
         max_detections: K.
         fixed_size: the maps' sizes are numbers of the graph; else it reads them from the maps.
     """
@@ -56,21 +57,21 @@ class ScoresFirst(nn.Module):
         super().__init__()
         self.fixed_size = fixed_size
         self.score = head.cv3
-        self.first = nn.ModuleList(branch[0] for branch in head.cv2)
-        self.bins = head.reg_max
-        self.strides = [float(s) for s in head.stride]
+        self.first = nn.ModuleList(branch[0].conv for branch in head.cv2)
+        self.bins, self.levels = head.reg_max, len(head.cv2)
         self.max_detections = max_detections
-        # Rows of a neighbourhood: its 9 places, each with all channels. All levels side by side.
         second = [branch[1].conv for branch in head.cv2]
         third = [branch[2] for branch in head.cv2]
         self.act = head.cv2[0][1].act
-        self._keep("second", [c.weight.permute(2, 3, 1, 0).flatten(0, 2) for c in second])
+        # Rows of a neighbourhood: its 9 places, each with all channels. All levels side by side.
+        self._keep("second", [c.weight.permute(2, 3, 1, 0).flatten(0, 2) for c in second], -1)
         self._keep("second_bias", [c.bias for c in second])
         self._keep("third", [c.weight[:, :, 0, 0].t() for c in third])
-        self._keep("third_bias", [c.bias for c in third])
+        self._keep("third_bias", [c.bias[None] for c in third])
+        self.register_buffer("strides", head.stride.detach().clone().float())
 
-    def _keep(self, name: str, parts: list[Tensor]) -> None:
-        self.register_buffer(name, torch.cat(parts, dim=-1).detach().clone())
+    def _keep(self, name: str, parts: list[Tensor], dim: int = 0) -> None:
+        self.register_buffer(name, torch.cat(parts, dim).detach().clone())
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Maps of each level to ``(b, K, 4 + nc)``, best class score first.
@@ -78,13 +79,16 @@ class ScoresFirst(nn.Module):
         Rows are left, top, right, bottom in px of the input, then class scores in [0, 1].
         K is the number of anchors where that is smaller.
         """
-        scores = [score(x).flatten(2) for score, x in zip(self.score, maps, strict=True)]
-        logits = torch.cat(scores, dim=2).float()
-        sizes = [map_size(x, self.fixed_size) for x in maps]
+        scores = [score(x) for score, x in zip(self.score, maps, strict=True)]
+        # Read from the scores, which leave ONNX Runtime's blocked layout anyway: asking a large
+        # map for its size would have it copied out of that layout.
+        sizes = [map_size(x, self.fixed_size) for x in scores]
+        logits = torch.cat([x.flatten(2) for x in scores], dim=2).float()
         index = logits.amax(1).topk(self._count(sizes), dim=1).indices
         logits = logits.gather(2, index[:, None].expand(-1, logits.shape[1], -1))
         anchors = self._locate(sizes, index)
-        boxes = self._decode(self._distributions(maps, sizes, anchors), anchors)
+        places = _neighbours(anchors, sum(rows * columns for rows, columns in sizes))
+        boxes = self._decode(self._distributions(self._patches(maps, places), anchors), anchors)
         return torch.cat([boxes, logits.sigmoid().transpose(1, 2)], dim=2)
 
     def _count(self, sizes: list[Size]) -> Any:
@@ -94,66 +98,66 @@ class ScoresFirst(nn.Module):
         return min(anchors, self.max_detections)
 
     def _locate(self, sizes: list[Size], index: Tensor) -> Anchors:
-        level = torch.zeros_like(index)
-        first = torch.zeros_like(index)
-        rows, columns = (torch.zeros_like(index) + side for side in sizes[0])
-        stride = torch.full_like(index, self.strides[0], dtype=torch.float32)
-        start = 0
-        for i in range(1, len(sizes)):
-            start = start + sizes[i - 1][0] * sizes[i - 1][1]
-            here = index >= start
-            level = level.masked_fill(here, i)
-            first = torch.where(here, start, first)
-            rows = torch.where(here, sizes[i][0], rows)
-            columns = torch.where(here, sizes[i][1], columns)
-            stride = stride.masked_fill(here, self.strides[i])
+        rows, columns = (_vector(sides) for sides in zip(*sizes, strict=True))
+        firsts = _vector([sum(r * c for r, c in sizes[:i]) for i in range(self.levels)])
+        level = (index[..., None] >= firsts[1:]).sum(2)
+        first, width = firsts[level], columns[level]
         inside = index - first
-        row = torch.div(inside, columns, rounding_mode="trunc")
-        return Anchors(level, first, rows, columns, row, inside - row * columns, stride)
+        row = torch.div(inside, width, rounding_mode="trunc")
+        return Anchors(level, first, rows[level], width, row, inside - row * width)
 
-    def _distributions(self, maps: list[Tensor], sizes: list[Size], anchors: Anchors) -> Tensor:
-        """``(b, K, 4 * bins)`` logits of the distances to the four sides."""
+    def _patches(self, maps: list[Tensor], places: Tensor) -> Tensor:
+        """``(b * K, 9 * c)`` of what the second convolution reads at ``places (b, K, 9)``."""
         features = [first(x) for first, x in zip(self.first, maps, strict=True)]
-        flat = [f.permute(0, 2, 3, 1).flatten(1, 2) for f in features]
+        channels, batch = self.second.shape[0] // 9, places.shape[0]
+        flat = [f.permute(0, 2, 3, 1).reshape(batch, -1, channels) for f in features]
         # One more row of zeros: what lies outside the map, as in the padding of a convolution.
-        outside = flat[0].new_zeros(flat[0].shape[0], 1, flat[0].shape[2])
-        table = torch.cat([*flat, outside], dim=1)
-        total = sum(rows * columns for rows, columns in sizes)
-        patches = _rows(table, _neighbours(anchors, total), total + 1)
-        hidden = self._of_level(patches.flatten(2).float(), self.second, self.second_bias, anchors)
-        return self._of_level(self.act(hidden), self.third, self.third_bias, anchors)
+        table = torch.cat([*flat, flat[0].new_zeros(1, 1, channels).expand(batch, -1, -1)], dim=1)
+        start = torch.arange(batch).view(-1, 1, 1) * table.shape[1]
+        rows = table.reshape(-1, channels).index_select(0, (places + start).reshape(-1))
+        return self.act(rows.reshape(-1, 9 * channels).float())
 
-    def _of_level(self, x: Tensor, weight: Tensor, bias: Tensor, anchors: Anchors) -> Tensor:
-        """``(b, K, c)`` times each level's matrix; of the results that of the anchor's level."""
-        results = (x @ weight + bias).chunk(len(self.strides), dim=2)
-        chosen = results[0]
-        for i in range(1, len(results)):
-            chosen = torch.where(anchors.level[..., None] == i, results[i], chosen)
-        return chosen
+    def _distributions(self, patches: Tensor, anchors: Anchors) -> Tensor:
+        """``(b * K, 4 * bins)`` logits of the distances to the four sides.
+
+        Each anchor goes through the second convolution of all levels; those of other levels are
+        set to zero before the third, which adds the levels up.
+        """
+        level = anchors.level.reshape(-1)
+        hidden = self.act(torch.addmm(self.second_bias, patches, self.second))
+        hidden = hidden.view(-1, self.levels, self.third.shape[0] // self.levels)
+        own = hidden * torch.eye(self.levels)[level][..., None]
+        return torch.addmm(self.third_bias[level], own.flatten(1), self.third)
 
     def _decode(self, distributions: Tensor, anchors: Anchors) -> Tensor:
         """``(b, K, 4)`` corners in px of the input.
 
-        DFL (arXiv 2006.04388): a side's distance is the mean of its distribution over the bins.
+        DFL (arXiv 2006.04388): a side's distance is the mean of its distribution over the bins;
+        with a single bin it is the distance itself.
         """
-        shares = distributions.unflatten(2, (4, self.bins)).softmax(3)
-        distance = (shares * torch.arange(self.bins, dtype=torch.float32)).sum(3)
+        distance = distributions
+        if self.bins > 1:
+            shares = distributions.view(-1, self.bins).softmax(1)
+            distance = shares @ torch.arange(self.bins, dtype=torch.float32)[:, None]
+        distance = distance.view(*anchors.row.shape, 4)
         centre = torch.stack([anchors.column, anchors.row], dim=2).float() + 0.5
         low, high = centre - distance[..., :2], centre + distance[..., 2:]
-        return torch.cat([low, high], dim=2) * anchors.stride[..., None]
+        return torch.cat([low, high], dim=2) * self.strides[anchors.level][..., None]
+
+
+def _vector(values: Sequence[Any]) -> Tensor:
+    """``(n,)`` of numbers, or of values of the graph."""
+    return torch.stack([torch.as_tensor(value) for value in values])
 
 
 def _neighbours(anchors: Anchors, outside: Any) -> Tensor:
     """``(b, K, 9)`` numbers of the 3x3 anchors around each; ``outside`` where there is none."""
     step = torch.arange(-1, 2)
-    row = anchors.row[..., None] + step.repeat_interleave(3)
-    column = anchors.column[..., None] + step.repeat(3)
+    row, column = anchors.row[..., None] + step, anchors.column[..., None] + step
     rows, columns = anchors.rows[..., None], anchors.columns[..., None]
-    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    return torch.where(inside, anchors.first[..., None] + row * columns + column, outside)
-
-
-def _rows(table: Tensor, index: Tensor, length: Any) -> Tensor:
-    """Rows of ``(b, length, c)`` at ``index (b, K, 9)``: ``(b, K, 9, c)``."""
-    start = torch.arange(table.shape[0]).view(-1, 1, 1) * length
-    return table.reshape(-1, table.shape[2])[index + start]
+    in_row, in_column = (row >= 0) & (row < rows), (column >= 0) & (column < columns)
+    start = torch.where(in_row, anchors.first[..., None] + row * columns, outside)
+    column = torch.where(in_column, column, outside)
+    # A sum with ``outside``, the number of all anchors, is never less than it.
+    places = (start[..., None] + column[..., None, :]).flatten(2)
+    return torch.minimum(places, torch.as_tensor(outside))

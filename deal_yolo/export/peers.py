@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
+
 from deal_yolo.errors import ConfigError, require
 from deal_yolo.infer.backends.base import FloatArray
+from deal_yolo.infer.backends.onnx import session_options
 
 
 def export_peer(name: str, folder: Path, nc: int, imgsz: int, batch: int) -> Path:
@@ -52,11 +55,8 @@ def export_peer(name: str, folder: Path, nc: int, imgsz: int, batch: int) -> Pat
 
 def load_peer(file: Path, threads: int | None) -> Callable[[FloatArray], Any]:
     """Open a peer's file in ONNX Runtime, with the settings that our own files get."""
-    ort = require("onnxruntime", "train")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        str(file), session_options(threads), providers=["CPUExecutionProvider"]
+    )
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images})

@@ -7,7 +7,6 @@ stay as they are.
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +32,8 @@ PARTS = {
 PART_LOSS = 0.3
 # Points that the whole may cost.
 AP50_LOSS, SMALL_LOSS = 1.0, 2.0
+
+QUANTIZED = "Conv"
 
 Score = Callable[[Path], "Quality"]
 
@@ -97,8 +98,10 @@ class QuantizeReport:
         )
 
 
-def quantize(onnx: Path, out: Path, inputs: Sequence[FloatArray], score: Score) -> QuantizeReport:
+def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) -> QuantizeReport:
     """Write an INT8 file, with the parts that lose too much left in floating point.
+
+    A part is tried alone, so there are as many trials as parts; ranges are measured once.
 
     Args:
         onnx: a file of `deal_yolo.export.onnx.export_onnx`.
@@ -107,21 +110,23 @@ def quantize(onnx: Path, out: Path, inputs: Sequence[FloatArray], score: Score) 
         score: gives the quality of a file.
 
     Raises:
+        CheckError: every part loses too much.
         MissingExtraError: onnx is not installed.
     """
     before = score(onnx)
     nodes = parts_of(onnx)
+    ranges = measure_ranges(onnx, inputs)
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "part.onnx"
         for part, names in nodes.items():
-            write_qdq(onnx, trial, inputs, names)
+            write_qdq(onnx, trial, ranges, names)
             quality = score(trial)
             costs.append(
                 PartCost(part, len(names), quality, before.ap50 - quality.ap50 > PART_LOSS)
             )
     chosen = [name for cost in costs if not cost.kept for name in nodes[cost.part]]
-    write_qdq(onnx, out, inputs, chosen)
+    write_qdq(onnx, out, ranges, chosen)
     return QuantizeReport(before, score(out), tuple(costs))
 
 
@@ -136,38 +141,50 @@ def parts_of(onnx: Path) -> dict[str, list[str]]:
     return {part: names for part, names in parts.items() if names}
 
 
-def write_qdq(onnx: Path, out: Path, inputs: Iterable[FloatArray], nodes: Sequence[str]) -> None:
+def measure_ranges(onnx: Path, inputs: Iterable[FloatArray]) -> Any:
+    """Least and greatest value of each map that a convolution reads or gives."""
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    with tempfile.TemporaryDirectory() as folder:
+        augmented = str(Path(folder) / "augmented.onnx")
+        calibrator = create_calibrator(onnx, [QUANTIZED], augmented_model_path=augmented)
+        calibrator.collect_data(_Reader(inputs))
+        return calibrator.compute_data()
+
+
+def write_qdq(onnx: Path, out: Path, ranges: Any, nodes: Sequence[str]) -> None:
     """Write a file with some convolutions in INT8, as Q/DQ nodes around zero.
+
+    Args:
+        onnx: the file in floating point.
+        out: the file to write.
+        ranges: what `measure_ranges` gives.
+        nodes: names of the convolutions.
 
     Raises:
         CheckError: there is nothing to quantise.
     """
-    require("onnx", "train")
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
     if not nodes:
         raise CheckError("every part loses too much in INT8: use --half")
-    # It advises a preprocessing step that the export has done, on the root logger.
-    logging.getLogger().addFilter(_not_preprocessing)
-    try:
-        quantize_static(
-            str(onnx),
-            str(out),
-            _Reader(inputs),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_quantize=list(nodes),
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
-        )
-    finally:
-        logging.getLogger().removeFilter(_not_preprocessing)
+    # The steps of onnxruntime.quantization.quantize_static, which would measure ranges each time.
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
-
-def _not_preprocessing(record: logging.LogRecord) -> bool:
-    return "pre-processing" not in record.getMessage()
+    quantizer = QDQQuantizer(
+        load_model_with_shape_infer(onnx),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=list(nodes),
+        nodes_to_exclude=[],
+        op_types_to_quantize=[QUANTIZED],
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+    )
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(str(out), False)
 
 
 class _Reader:

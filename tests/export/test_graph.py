@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from deal_yolo.export.graph import (
 )
 from deal_yolo.export.head import ScoresFirst
 from deal_yolo.export.sampling import GatheredLDConv
-from deal_yolo.model.blocks import LDConv
+from deal_yolo.model.blocks import DetectLite, DetectV8, LDConv
 from deal_yolo.model.network import EndToEnd
 from tests.export.weights import lively_model, pictures
 
@@ -148,6 +149,23 @@ def test_boxes_of_the_best_anchors_equal_those_of_the_plain_head(model, keep, si
         _, box_px, score = compare(other, one)
         assert box_px < 1e-3
         assert score < 1e-5
+
+
+@pytest.mark.parametrize("bins", [1, 8, 16])
+@pytest.mark.parametrize("kind", [DetectV8, DetectLite])
+def test_any_number_of_bins_is_decoded_as_the_head_does(kind, bins):
+    torch.manual_seed(0)
+    head = kind(4, bins, ch=[16, 24, 32]).eval()
+    head.stride = torch.tensor([4.0, 8.0, 16.0])
+    maps = [torch.randn(2, c, s, s + 1) for c, s in ((16, 12), (24, 6), (32, 3))]
+    model = SimpleNamespace(modules=head.modules)
+    with torch.no_grad():
+        centre, size, scores = head([x.clone() for x in maps])[0].split([2, 2, 4], dim=1)
+        fold_batch_norm(model)
+        got = ScoresFirst(head, 10_000)(maps)
+    want = torch.cat([centre - size / 2, centre + size / 2, scores], 1).transpose(1, 2)
+    order = want[..., 4:].amax(2).sort(descending=True, stable=True).indices
+    assert_same(got, want.gather(1, order[..., None].expand_as(want)), 1e-5)
 
 
 def test_the_export_form_leaves_the_model_alone(model):

@@ -63,7 +63,8 @@ def test_parts_that_lose_too_much_stay_and_zero_is_the_middle(file, tmp_path):
 
 def test_an_int8_file_runs_with_its_metadata(file, tmp_path):
     out = tmp_path / "q.onnx"
-    quantize.write_qdq(file, out, INPUTS, quantize.parts_of(file)["backbone"])
+    ranges = quantize.measure_ranges(file, INPUTS)
+    quantize.write_qdq(file, out, ranges, quantize.parts_of(file)["backbone"])
     backend = load_backend(out)
     assert backend.metadata == load_backend(file).metadata
     assert backend(INPUTS[0]).shape == (1, 50, 8)
@@ -71,7 +72,7 @@ def test_an_int8_file_runs_with_its_metadata(file, tmp_path):
 
 def test_nothing_to_quantise_is_an_error(file, tmp_path):
     with pytest.raises(CheckError, match="every part"):
-        quantize.write_qdq(file, tmp_path / "q.onnx", INPUTS, [])
+        quantize.write_qdq(file, tmp_path / "q.onnx", None, [])
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,7 @@ class OnnxBackend:
     """
 
     def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options = session_options(threads)
         try:
             session = ort.InferenceSession(str(path), options, providers=_providers(device))
         except _LOAD_ERRORS as error:
@@ -57,6 +54,21 @@ class OnnxBackend:
     def __call__(self, batch: FloatArray) -> FloatArray:
         """See `deal_yolo.infer.backends.base.Backend`."""
         return cast(FloatArray, self._session.run(["detections"], {"images": batch})[0])
+
+
+def session_options(threads: int | None) -> Any:
+    """How every graph is run here.
+
+    Args:
+        threads: CPU threads within an operator; None leaves it to ONNX Runtime.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # Else the threads go on spinning after a run, and take the cores from what follows it.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
 
 
 def _providers(device: str) -> list[str]:
