@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PALETTE = (
     "#FFD400", "#00C8FF", "#FF4FA3", "#7CFF4F", "#FF8A00", "#B48CFF", "#FFFFFF", "#00E0A0",
 )  # fmt: skip
+Colour = tuple[int, int, int]
 _INK = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -28,19 +29,14 @@ class Annotator:
     """Draws detections into pictures of one source.
 
     Boxes of the first look are drawn whole, those of the second look as corners. Tracked objects
-    get their number and their trail.
+    get their number and their trail, for which supervision must be installed.
 
     Args:
         names: class names.
-
-    Raises:
-        MissingExtraError: supervision is not installed.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._sv = require("supervision", "footage")
         self._names = tuple(names)
-        self._palette = self._sv.ColorPalette.from_hex(list(PALETTE))
         self._trace: sv.TraceAnnotator | None = None
         self._corner: tuple[int, int] | None = None
 
@@ -61,23 +57,26 @@ class Annotator:
         return picture
 
     def _draw_boxes(self, picture: Image, found: Detections, line: int) -> None:
-        first = found.select(found.stage == 1)
-        second = found.select(found.stage == 2)
-        self._sv.BoxAnnotator(self._palette, line).annotate(picture, first.to_supervision())
-        for number in range(len(second)):
-            one = second.select([number])
-            corner = max(3, round(float((one.xyxy[0, 2:] - one.xyxy[0, :2]).min()) * 0.3))
-            annotator = self._sv.BoxCornerAnnotator(self._palette, line, corner)
-            annotator.annotate(picture, one.to_supervision())
+        boxes = found.xyxy.astype(int).tolist()
+        for box, number, stage in zip(boxes, found.class_id, found.stage, strict=True):
+            left, top, right, bottom = box
+            if stage == 1:
+                cv2.rectangle(picture, (left, top), (right, bottom), colour(number), line)
+            else:
+                length = max(3, round(min(right - left, bottom - top) * 0.3))
+                _draw_corners(picture, (left, top, right, bottom), length, colour(number), line)
 
     def _draw_tracks(self, picture: Image, found: Detections, line: int) -> None:
+        # Imported late: it takes longer than all else that a picture needs.
+        sv = require("supervision", "footage")
+        palette = sv.ColorPalette.from_hex(list(PALETTE))
         drawn = found.to_supervision()
         if self._trace is None:
-            self._trace = self._sv.TraceAnnotator(self._palette, thickness=line, trace_length=60)
+            self._trace = sv.TraceAnnotator(palette, thickness=line, trace_length=60)
         self._trace.annotate(picture, drawn)
-        label = self._sv.LabelAnnotator(
-            color=self._palette,
-            text_color=self._sv.Color.BLACK,
+        label = sv.LabelAnnotator(
+            color=palette,
+            text_color=sv.Color.BLACK,
             text_scale=0.35 * line + 0.1,
             text_thickness=line,
             text_padding=line,
@@ -87,7 +86,7 @@ class Annotator:
     def _legend(self, found: Detections) -> list[_Row]:
         counts = np.bincount(found.class_id, minlength=len(self._names))
         rows = [
-            _Row(f"{count} {self._names[number]}", self._colour(number), "box")
+            _Row(f"{count} {self._names[number]}", colour(number), "box")
             for number, count in enumerate(counts)
             if count
         ]
@@ -96,15 +95,18 @@ class Annotator:
             rows.append(_Row(f"{again} of them by a second look", _INK, "corners"))
         return rows or [_Row("nothing found", _INK, "none")]
 
-    def _colour(self, number: int) -> tuple[int, int, int]:
-        return cast("tuple[int, int, int]", self._palette.by_idx(number).as_bgr())
-
 
 class _Row:
     """A line of the legend: its text, and the sign before it."""
 
-    def __init__(self, text: str, colour: tuple[int, int, int], sign: str) -> None:
+    def __init__(self, text: str, colour: Colour, sign: str) -> None:
         self.text, self.colour, self.sign = text, colour, sign
+
+
+def colour(number: int) -> Colour:
+    """Colour of a class, BGR."""
+    red, green, blue = bytes.fromhex(PALETTE[number % len(PALETTE)][1:])
+    return blue, green, red
 
 
 def line_width(image: Image) -> int:
@@ -159,8 +161,14 @@ def _draw_sign(picture: Image, row: _Row, box: tuple[int, int, int, int], line: 
     if row.sign == "box":
         cv2.rectangle(picture, (left, top), (right, bottom), row.colour, -1)
     if row.sign == "corners":
-        third = (right - left) // 3
-        for x, dx in ((left, third), (right, -third)):
-            for y, dy in ((top, third), (bottom, -third)):
-                cv2.line(picture, (x, y), (x + dx, y), row.colour, line)
-                cv2.line(picture, (x, y), (x, y + dy), row.colour, line)
+        _draw_corners(picture, box, (right - left) // 3, row.colour, line)
+
+
+def _draw_corners(
+    picture: Image, box: tuple[int, int, int, int], length: int, colour: Colour, line: int
+) -> None:
+    left, top, right, bottom = box
+    for x, dx in ((left, length), (right, -length)):
+        for y, dy in ((top, length), (bottom, -length)):
+            cv2.line(picture, (x, y), (x + dx, y), colour, line)
+            cv2.line(picture, (x, y), (x, y + dy), colour, line)

@@ -131,8 +131,6 @@ def predict(
     detector, strategy, conf = _prepare(config)
     names = detector.metadata.names
     new_draw = (lambda: Annotator(names)) if {"images", "video"} & set(save) else None
-    if new_draw is not None:
-        new_draw()  # says now if something is not installed
     settings = _settings(config, strategy, conf, tracking)
     past = look_back(config.out, media, settings, "video" in save) if config.resume else Past()
     source, peeked = _open(read_all(media, config.excerpt, config.timeout_s, past.done))

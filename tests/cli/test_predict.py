@@ -177,18 +177,19 @@ def test_output_that_cannot_be_written(tmp_path: Path, photos: Path, weights: Pa
 
 
 def test_an_extra_that_is_not_installed_is_named(
-    tmp_path: Path, photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photos: Path, clip: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    (hidden / "supervision.py").write_text(
-        "raise ModuleNotFoundError(\"No module named 'supervision'\", name='supervision')"
-    )
+    for name in ("supervision", "trackers"):
+        (hidden / f"{name}.py").write_text(
+            f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')"
+        )
     monkeypatch.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
-    line = refused(tmp_path / "out", photos, "--weights", weights, how=run_apart)
-    assert "supervision is not installed: pip install 'deal-yolo[footage]'" in line
-    code, _, _ = run_apart(photos, "--weights", weights, "--save", "csv", "--out", tmp_path / "out")
-    assert code == 0  # the table needs no extra
+    line = refused(tmp_path / "out", clip, "--weights", weights, "--track", how=run_apart)
+    assert "trackers is not installed: pip install 'deal-yolo[footage]'" in line
+    code, _, _ = run_apart(photos, "--weights", weights, "--out", tmp_path / "out")
+    assert code == 0  # the table and the pictures need no extra
 
 
 @pytest.fixture
