@@ -146,11 +146,16 @@ class RefineConfig:
         low: least first-look score of a candidate.
         high: first-look score from which a box is sure and not looked at again.
         first_imgsz: side in px at which the whole photo is seen first; None is the detector's own.
+            No photo is seen finer than a window would be.
         window: side of a second-look window, in px of the photo.
         window_imgsz: side in px at which the model sees such a window; None is the model's own.
         context: share of its size by which a candidate grows on each side.
         least_context: least side of a grown candidate, in px of the photo.
         max_windows: most windows a photo; the most promising come first.
+        least_gain: a window of less expected gain than this is not looked at; the gain of a
+            window is the sum of ``s (1 - s)`` over the scores ``s`` of the unsure boxes in it.
+        least_zoom: there is no second look at a photo that windows would show less than this
+            many times larger than the first look did.
         border: a second-look box this near to a window's inner border is dropped, in px of
             the photo.
         unconfirmed: factor on the score of a candidate that the second look does not find.
@@ -164,13 +169,15 @@ class RefineConfig:
     """
 
     low: float = 0.02
-    high: float = 0.7
+    high: float = 0.85
     first_imgsz: int | None = 640
     window: int = 1024
     window_imgsz: int | None = None
     context: float = 0.1
     least_context: int = 32
     max_windows: int = 16
+    least_gain: float = 0.0
+    least_zoom: float = 1.2
     border: int = 2
     unconfirmed: float = 0.3
     match_iou: float = 0.3
@@ -185,6 +192,8 @@ class RefineConfig:
         check_range("context", self.context, 0, 10)
         check_range("window", self.window, 32, 100_000)
         check_range("max_windows", self.max_windows, 0, 100_000)
+        check_range("least_gain", self.least_gain, 0, 1e9)
+        check_range("least_zoom", self.least_zoom, 0, 100)
         check_range("border", self.border, 0, self.window // 4)
         if self.budget_ms is not None:
             check_range("budget_ms", self.budget_ms, 0, 1e9)

@@ -49,7 +49,8 @@ def calibrate(
     save_model(model, metadata, weights)
     console.print(
         f"{weights}: AP50 {fitted.ap50:.3f} with a second look, {fitted.ap50_whole:.3f} without; "
-        f"unconfirmed boxes keep {fitted.refine.unconfirmed:g} of their score; best F1 from score "
-        f"{fitted.score_threshold:g}",
+        f"{fitted.windows:.1f} windows of {fitted.refine.window} px a photo, least gain "
+        f"{fitted.refine.least_gain:g}; unconfirmed boxes keep {fitted.refine.unconfirmed:g} of "
+        f"their score; best F1 from score {fitted.score_threshold:g}",
         highlight=False,
     )

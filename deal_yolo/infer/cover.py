@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from deal_yolo.boxes import Boxes, Floats, grow, inside_share, iou
+from deal_yolo.boxes import Boxes, Floats, grow, iou
 from deal_yolo.config import RefineConfig
 from deal_yolo.detections import Detections
 from deal_yolo.infer.detector import Windows
@@ -25,7 +25,7 @@ def plan(first: Detections, size: Size, config: RefineConfig) -> Windows:
     unsure = first.select(candidates(first, config))
     regions = context(unsure.xyxy, size, config)
     gain = expected_gain(unsure.score)
-    return cover(regions, gain, size, config.window, config.max_windows)
+    return cover(regions, gain, size, config)
 
 
 def candidates(first: Detections, config: RefineConfig) -> npt.NDArray[np.intp]:
@@ -56,23 +56,25 @@ def context(boxes: Boxes, size: Size, config: RefineConfig) -> Windows:
     return inside
 
 
-def cover(regions: Windows, gain: Floats, size: Size, window: int, max_windows: int) -> Windows:
+def cover(regions: Windows, gain: Floats, size: Size, config: RefineConfig) -> Windows:
     """Few square windows that hold all regions, greedily: the next takes the most gain left.
 
     Args:
         regions: ``(n, 4)`` inside the image, none larger than a window.
         gain: ``(n,)`` what it is worth to have a region in a window.
         size: height and width of the image.
-        window: side of a window.
-        max_windows: most windows; where it binds, the regions of least gain are left out.
+        config: side and most number of the windows, and the least gain of one; where these
+            bind, the regions of least gain are left out.
 
     Returns:
         ``(m, 4)``, each different, inside the image where it is larger than a window.
     """
     windows: list[Windows] = []
-    while len(regions) and len(windows) < max_windows:
-        chosen = _best_window(regions, gain, size, window)
+    while len(regions) and len(windows) < config.max_windows:
+        chosen = _best_window(regions, gain, size, config.window)
         left = ~_holds(chosen, regions)
+        if gain[~left].sum() < config.least_gain:
+            break
         windows.append(chosen)
         regions, gain = regions[left], gain[left]
     return np.array(windows, np.int64).reshape(-1, 4)
@@ -96,7 +98,7 @@ def _best_window(regions: Windows, gain: Floats, size: Size, window: int) -> Win
     return best
 
 
-def _holds(window: Windows, regions: Windows) -> npt.NDArray[np.bool_]:
+def _holds(window: Windows, regions: Boxes | Windows) -> npt.NDArray[np.bool_]:
     inside = np.hstack([regions[:, :2] >= window[:2], regions[:, 2:] <= window[2:]])
     result: npt.NDArray[np.bool_] = np.all(inside, axis=1)
     return result
@@ -117,19 +119,21 @@ def fuse(
         parts: what the second look found in each, objects cut by its border left out.
         config: the thresholds.
     """
-    if not len(windows):
-        return first
-    second = Detections.concatenate(parts)
-    again = inside_share(first.xyxy, windows.astype(np.float32)).max(axis=1) > 0.999
+    again = np.zeros(len(first), bool)
+    seen = np.zeros(len(first), bool)
     unsure = first.score < config.high
-    kept_score = np.where(again & unsure, first.score * config.unconfirmed, first.score)
-    same = iou(first.xyxy, second.xyxy) >= config.match_iou
-    same &= again[:, None] & (first.class_id[:, None] == second.class_id[None, :])
-    seen = np.any(same, axis=1)
-    score = second.score.copy()
-    if seen.any():
-        partner = np.where(same[seen], second.score, -1).argmax(axis=1)
-        np.maximum.at(score, partner, kept_score[seen])
-    unseen = first.replace(score=kept_score).select(~seen)
-    stage = np.full(len(second), 2)
-    return Detections.concatenate([unseen, second.replace(score=score, stage=stage)])
+    lowered = np.where(unsure, first.score * config.unconfirmed, first.score)
+    second = []
+    for window, part in zip(windows, parts, strict=True):
+        here = np.flatnonzero(_holds(window, first.xyxy))
+        same = iou(first.xyxy[here], part.xyxy) >= config.match_iou
+        same &= first.class_id[here, None] == part.class_id
+        found = here[same.any(axis=1)]
+        again[here], seen[found] = True, True
+        score = part.score.copy()
+        if len(found):
+            partner = np.where(same[same.any(axis=1)], part.score, -1).argmax(axis=1)
+            np.maximum.at(score, partner, lowered[found])
+        second.append(part.replace(score=score, stage=np.full(len(part), 2)))
+    unseen = first.replace(score=np.where(again, lowered, first.score)).select(~seen)
+    return Detections.concatenate([unseen, *second])

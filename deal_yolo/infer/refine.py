@@ -6,11 +6,11 @@ how to join both looks, `deal_yolo.infer.paper` does so by the published rule.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from deal_yolo.config import RefineConfig
 from deal_yolo.detections import Detections
@@ -20,8 +20,6 @@ from deal_yolo.infer.detector import Detector, Look, Windows
 from deal_yolo.infer.postprocess import suppress
 from deal_yolo.infer.preprocess import Image
 from deal_yolo.infer.windows import NO_WINDOWS, Job, look_at, seeing, without_cut
-
-FACTORS = tuple(round(0.05 * step, 2) for step in range(21))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +72,7 @@ class TwoStage:
         """Both looks at each image, not yet joined; the windows of all images share the runs."""
         start = time.perf_counter()
         sizes = [(i.shape[0], i.shape[1]) for i in images]
-        first = self.first(images)
+        first = self._first_look(images, sizes)
         plans = [self.plan(f, size) for f, size in zip(first, sizes, strict=True)]
         # The best window of every image, then the second best: a budget then cuts all alike.
         order = sorted((rank, n) for n, plan in enumerate(plans) for rank in range(len(plan)))
@@ -83,8 +81,8 @@ class TwoStage:
             parts = look_at(self.second, jobs)
         else:
             deadline = start + self.config.budget_ms / 1000 * len(images)
-            pixels = (self.second.imgsz / self.first.imgsz) ** 2
-            each = (time.perf_counter() - start) / max(1, len(images)) * pixels
+            pixels = self.second.imgsz**2 / max(1, sum(self.first_side(s) ** 2 for s in sizes))
+            each = (time.perf_counter() - start) * pixels
             parts = _look_until(deadline, self.second, jobs, each)
         seconds = (time.perf_counter() - start) / max(1, len(images))
         grouped: list[list[Detections]] = [[] for _ in images]
@@ -99,9 +97,37 @@ class TwoStage:
         """The windows to look at again in an image, the most promising first."""
         if self.config.rule == "paper":
             return paper.plan(first, size, self.config)
-        if self.second.imgsz / self.config.window <= self.first.imgsz / max(size):
-            return NO_WINDOWS  # the first look saw as many pixels
+        zoom = self._window_scale / (self.first_side(size) / max(size))
+        if zoom < self.config.least_zoom:
+            return NO_WINDOWS
         return cover.plan(first, size, self.config)
+
+    def first_side(self, size: cover.Size) -> int:
+        """Length in px at which the first look sees an image's longer side.
+
+        No finer than a window is seen: of a small photo that would be slower and, as animals
+        larger than those trained on are seen worse, no better.
+        """
+        most = self.first.imgsz
+        if self.config.rule == "paper" or self.first.backend.input_size is not None:
+            return most
+        stride = max(self.first.metadata.strides)
+        return min(most, math.ceil(max(size) * self._window_scale / stride) * stride)
+
+    @property
+    def _window_scale(self) -> float:
+        return self.second.imgsz / self.config.window
+
+    def _first_look(self, images: Sequence[Image], sizes: Sequence[cover.Size]) -> list[Detections]:
+        by_side: dict[int, list[int]] = defaultdict(list)
+        for number, size in enumerate(sizes):
+            by_side[self.first_side(size)].append(number)
+        found = [Detections.empty()] * len(images)
+        for side, numbers in by_side.items():
+            looks = seeing(self.first, side)([images[n] for n in numbers])
+            for n, look in zip(numbers, looks, strict=True):
+                found[n] = look
+        return found
 
     def join(self, sight: Sight, config: RefineConfig) -> Detections:
         """The result of both looks at an image."""
@@ -122,30 +148,6 @@ class TwoStage:
             pairs = zip(parts, windows, strict=True)
             parts = [without_cut(part, w, size, border) for part, w in pairs]
         return Sight(size, first, windows, tuple(parts), seconds)
-
-
-def fit_unconfirmed(
-    strategy: TwoStage,
-    sights: Sequence[Sight],
-    quality: Callable[[list[Detections]], float],
-    factors: Sequence[float] = FACTORS,
-) -> RefineConfig:
-    """The settings with `RefineConfig.unconfirmed` chosen on the validation split.
-
-    The looks are made once (`TwoStage.see`), only their joining is tried with each factor.
-
-    Args:
-        strategy: the second look whose factor is wanted.
-        sights: what it saw in the images of the split.
-        quality: of the results for these images, in their order; the more the better, as AP50.
-        factors: to be tried; of equally good ones the middle one counts.
-    """
-    tried = []
-    for factor in factors:
-        config = replace(strategy.config, unconfirmed=factor)
-        tried.append(quality([strategy.join(sight, config) for sight in sights]))
-    best = np.flatnonzero(np.isclose(tried, max(tried), rtol=0, atol=1e-6))
-    return replace(strategy.config, unconfirmed=float(factors[best[len(best) // 2]]))
 
 
 def _look_until(

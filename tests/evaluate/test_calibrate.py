@@ -6,7 +6,15 @@ import pytest
 from deal_yolo.cli.main import run
 from deal_yolo.config import RefineConfig
 from deal_yolo.datasets.images import read_image
-from deal_yolo.evaluate.calibrate import FACTORS, calibrate
+from deal_yolo.detections import Detections
+from deal_yolo.evaluate.calibrate import (
+    FACTORS,
+    GAINS,
+    WORTH,
+    ZOOMS,
+    calibrate,
+    fit_unconfirmed,
+)
 from deal_yolo.evaluate.protocol import Protocol, best_f1_threshold, score
 from deal_yolo.evaluate.resample import resample
 from deal_yolo.evaluate.split import Split

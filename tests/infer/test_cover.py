@@ -70,6 +70,21 @@ def test_a_budget_takes_the_first_and_most_promising(
     assert few.tolist() == every[:most].tolist()
 
 
+@given(looks(), st.floats(0, 2))
+def test_what_is_left_out_is_worth_less_than_the_least_gain(
+    look: tuple[Detections, tuple[int, int]], least: float
+) -> None:
+    first, size = look
+    every = cover.plan(first, size, CONFIG)
+    few = cover.plan(first, size, replace(CONFIG, least_gain=least))
+    assert few.tolist() == every[: len(few)].tolist()
+    unsure = first.select(cover.candidates(first, CONFIG))
+    left = unsure.select(~holds(few, unsure.xyxy).any(axis=1))
+    for window in every[len(few) :]:
+        held = left.score[holds(window[None], left.xyxy)[:, 0]]
+        assert (held * (1 - held)).sum() < least + 1e-5
+
+
 def test_the_window_with_more_to_gain_comes_first() -> None:
     # One box of 0.45 on the left, three of 0.2 on the right.
     boxes = [(10, 10, 20, 20), (500, 10, 510, 20), (520, 30, 530, 40), (540, 10, 550, 20)]

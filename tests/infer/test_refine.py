@@ -10,7 +10,6 @@ import pytest
 from deal_yolo.config import RefineConfig, SliceConfig, configs_folder, load
 from deal_yolo.detections import Detections
 from deal_yolo.infer import Sliced, TwoStage, build_strategy
-from deal_yolo.infer.refine import fit_unconfirmed
 from tests.infer.scene import SquareBackend, boxes_of, detector, scene
 
 # Seen at 320 px an animal of 10 px is 2.5 px: a score of 0.16. In a window it is sure.
@@ -56,8 +55,24 @@ def test_no_second_look_where_the_first_saw_as_many_pixels() -> None:
     assert len(look.windows) == 0
 
 
+def test_no_second_look_that_shows_little_more() -> None:
+    squares = [(20, 20, 6)]
+    strategy = TwoStage(detector(160), replace(CONFIG, least_zoom=1.3))
+    assert len(strategy.look([scene(squares, 192, 96)])[0].windows) == 0  # 1.2 times larger
+    assert len(strategy.look([scene(squares, 256, 96)])[0].windows) == 1  # 1.6 times
+
+
+def test_the_first_look_is_no_finer_than_a_window() -> None:
+    backend = SquareBackend()
+    strategy = TwoStage(type(detector())(backend, 320), replace(CONFIG, window_imgsz=64))
+    images = [scene([], 96, 64), scene([], 1280, 960), scene([], 90, 60)]
+    strategy(images)
+    assert sorted(backend.shapes) == [(1, 3, 240, 320), (2, 3, 32, 48)]
+
+
 def test_results_do_not_depend_on_the_batch_or_its_order() -> None:
-    images = [image(), image(SMALL[:1]), scene([], 1280, 960), image(LARGE)]
+    small = scene(SMALL[:2], 200, 160)
+    images = [image(), image(SMALL[:1]), small, scene([], 1280, 960), image(LARGE)]
     strategy = TwoStage(detector(320), CONFIG)
     alone = [strategy([i])[0] for i in images]
     together = strategy(images)
@@ -153,18 +168,6 @@ def test_augmented_views_agree_on_one_box() -> None:
     augmented = TwoStage(detector(320), replace(CONFIG, augment=True))([image()])[0]
     assert len(plain) == len(augmented)
     assert np.abs(np.sort(plain.xyxy, axis=0) - np.sort(augmented.xyxy, axis=0)).max() <= 3
-
-
-def test_the_factor_is_the_one_that_scores_best() -> None:
-    strategy = TwoStage(detector(320), CONFIG)
-    sights = strategy.see([image()])
-    empty = replace(sights[0], parts=tuple(Detections.empty() for _ in sights[0].parts))
-    wanted = 0.35 * float(empty.first.score.min())
-
-    def quality(found: list[Detections]) -> float:
-        return -abs(float(found[0].score.min()) - wanted)
-
-    assert fit_unconfirmed(strategy, [empty], quality).unconfirmed == pytest.approx(0.35)
 
 
 def test_sliced_finds_each_square_once_wherever_windows_meet() -> None:
