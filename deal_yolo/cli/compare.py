@@ -16,6 +16,7 @@ from deal_yolo.errors import OutputError
 
 if TYPE_CHECKING:
     from deal_yolo.evaluate.plan import Training
+    from deal_yolo.train.settings import Run
 
 
 def compare(
@@ -65,35 +66,36 @@ class Workshop:
 
     def train(self, name: str, training: Training, seed: int) -> Path:
         """Go on with the run of that name and seed, or begin it; a finished one is left alone."""
+        from deal_yolo.export.onnx import export_onnx
         from deal_yolo.train import run as runs
         from deal_yolo.train import state
+
+        run = self._prepared(self.folder / f"{name}-s{seed}", training, seed)
+        exported = run.best.with_suffix(".onnx")  # the last thing that 'deal-yolo train' writes
+        if not exported.is_file():
+            done = state.load(run.last)["epoch"] + 1 if run.last.is_file() else 0
+            if done < run.config.epochs:
+                runs.train(run, resume=done > 0)
+            export_onnx(run.best, exported)
+        return run.out
+
+    def _prepared(self, folder: Path, training: Training, seed: int) -> Run:
+        from deal_yolo.train import run as runs
         from deal_yolo.train.settings import FILE, Run, TrainConfig
 
-        folder = self.folder / f"{name}-s{seed}"
         recipe = load(TrainConfig, find_config("train", training.recipe or "default"))
         config = runs.with_options(recipe, **training.options, seed=seed)
+        model, data, device = training.model or "", training.data or "", training.device or ""
         start = Path(training.pretrained).resolve() if training.pretrained else None
-        if (folder / FILE).is_file():
-            prepared = Run.load(folder)
-            same = (prepared.model_name, prepared.config, prepared.pretrained)
-            if same != (training.model, config, start):
-                raise OutputError(f"{folder} was trained otherwise: remove it or change --out")
-        else:
-            request = runs.Request(
-                training.model or "",
-                training.data or "",
-                folder,
-                config,
-                device=training.device or "",
-                pretrained=start,
-            )
-            prepared = runs.prepare(request)
-        finished = folder / "finished"  # also where training ended early
-        done = state.load(prepared.last)["epoch"] + 1 if prepared.last.is_file() else 0
-        if not finished.is_file() and done < config.epochs:
-            runs.train(prepared, resume=done > 0)
-        finished.touch()
-        return folder
+        if not (folder / FILE).is_file():
+            return runs.prepare(runs.Request(model, data, folder, config, device, start))
+        run = Run.load(folder)
+        # Files by their names, since a run may come from another machine.
+        wanted = (model, config, start and start.name, Path(data).stem)
+        has = (run.model_name, run.config, run.pretrained and run.pretrained.name, run.data.stem)
+        if wanted != has:
+            raise OutputError(f"{folder} was trained otherwise: remove it or change --out")
+        return run
 
     def export(self, weights: Path, out: Path, max_detections: int) -> None:
         """Write safetensors as ONNX."""
