@@ -5,6 +5,7 @@ After BCKD (arXiv 2308.14286), which fits heads whose classes are independent si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,21 @@ def load_teacher(path: Path, names: tuple[str, ...]) -> DealModel:
     return teacher.requires_grad_(False)
 
 
-def boxes(head: nn.Module, maps: dict[str, Any]) -> Tensor:
+def on_levels(head: nn.Module, maps: dict[str, Any], strides: Tensor) -> dict[str, Any]:
+    """The raw maps of a head, of the levels that have one of ``strides`` alone."""
+    wanted = [bool(s in strides) for s in head.stride]
+    sizes = [f.shape[2] * f.shape[3] for f in maps["feats"]]
+
+    def chosen(parts: Sequence[Tensor]) -> list[Tensor]:
+        return [part for part, keep in zip(parts, wanted, strict=True) if keep]
+
+    rows = {k: torch.cat(chosen(maps[k].split(sizes, 2)), 2) for k in ("boxes", "scores")}
+    return rows | {"feats": chosen(maps["feats"])}
+
+
+def boxes(head: nn.Module, maps: dict[str, Any], strides: Tensor) -> Tensor:
     """``(b, a, 4)`` left, top, right, bottom in px of the input, from the raw maps of a head."""
-    anchors, strides = make_anchors(maps["feats"], head.stride, 0.5)
+    anchors, strides = make_anchors(maps["feats"], strides, 0.5)
     distances = head.dfl(maps["boxes"].float()).transpose(1, 2)
     return dist2bbox(distances, anchors, xywh=False) * strides
 
@@ -50,7 +63,8 @@ class DistilledLoss(DetectionLoss):
     At each anchor and class the binary cross-entropy between the two scores, weighted by their
     difference; where the teacher is sure, 1 - CIoU of the two boxes, weighted by its score. Both
     are divided by the sum of the teacher's scores, as YOLOv8's losses are by the target scores,
-    and take its gains. Nothing is asked of the two heads but the same strides and classes.
+    and take its gains. Nothing is asked of the two heads but the same classes and a stride in
+    common; levels that only one of them has are left out.
 
     Args:
         model: the student, on its device.
@@ -58,12 +72,13 @@ class DistilledLoss(DetectionLoss):
         weight: of the teacher's loss beside that of the labels.
 
     Raises:
-        WeightsError: the teacher has other strides.
+        WeightsError: the teacher has none of the model's strides.
     """
 
     def __init__(self, model: DealModel, teacher: DealModel, weight: float) -> None:
         super().__init__(model)
-        if teacher.stride.tolist() != model.stride.tolist():
+        self.common = model.stride[torch.isin(model.stride, teacher.stride)]
+        if not len(self.common):
             theirs, ours = (", ".join(f"{s:g}" for s in m.stride) for m in (teacher, model))
             raise WeightsError(f"the teacher has strides {theirs}; this model has {ours}")
         self.head = model.model[-1]
@@ -89,15 +104,19 @@ class DistilledLoss(DetectionLoss):
 
     def distill(self, preds: dict[str, Any], maps: dict[str, Any]) -> Tensor:
         """The loss of the student's raw maps against the teacher's, a number."""
+        theirs = self.teacher.model[-1]
+        preds = on_levels(self.head, preds, self.common)
+        maps = on_levels(theirs, maps, self.common)
         target = maps["scores"].float().sigmoid()
         gap = (target - preds["scores"].detach().sigmoid()).abs()
         bce = F.binary_cross_entropy_with_logits(preds["scores"], target, reduction="none")
         sure = target.amax(1)
         sure = sure * (sure >= SURE)
         total = sure.sum().clamp(min=1)
-        own, theirs = boxes(self.head, preds), boxes(self.teacher.model[-1], maps)
         there = sure > 0
-        iou = bbox_iou(own[there], theirs[there], xywh=False, CIoU=True).squeeze(-1)
+        own = boxes(self.head, preds, self.common)[there]
+        taught = boxes(theirs, maps, self.common)[there]
+        iou = bbox_iou(own, taught, xywh=False, CIoU=True).squeeze(-1)
         box = (sure[there] * (1 - iou)).sum() / total
         result: Tensor = self.hyp.cls * (gap * bce).sum() / total + self.hyp.box * box
         return result

@@ -56,8 +56,8 @@ def positives(model: DealModel, batch: dict[str, Tensor]) -> Positives:
     """Assign the anchors of one batch as in a training step.
 
     Args:
-        model: in eval mode, or in training mode to take the batch's own statistics; ``args`` set.
-            It stays as it is.
+        model: on the CPU, with ``args`` set; in eval mode, or in training mode to take the batch's
+            own statistics. It stays as it is.
         batch: ``img`` ``(b, 3, h, w)`` in [0, 1], ``batch_idx`` ``(n,)``, ``cls`` ``(n, 1)`` and
             ``bboxes`` ``(n, 4)`` as shares (centre and size), as ultralytics' loader gives them.
     """
