@@ -15,6 +15,7 @@ from deal_yolo.config import find_config, load
 from deal_yolo.errors import OutputError
 
 if TYPE_CHECKING:
+    from deal_yolo.evaluate.models import Latency
     from deal_yolo.evaluate.plan import Training
     from deal_yolo.train.settings import Run
 
@@ -103,12 +104,13 @@ class Workshop:
 
         export_onnx(weights, out, max_detections=max_detections)
 
-    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[float]:
-        """Median ms of one run of each network, measured in turns."""
+    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[Latency]:
+        """Times of one run of each network, measured in turns."""
+        from deal_yolo.evaluate.models import Latency
         from deal_yolo.export.benchmark import BenchmarkConfig, benchmark
 
         result = benchmark(BenchmarkConfig(tuple(files), imgsz=imgsz, threads=threads))
-        return [row.median_ms for row in result.rows]
+        return [Latency(row.median_ms, row.ratio) for row in result.rows]
 
 
 def _progress(images: Iterable[Path], what: str) -> Iterable[Path]:

@@ -15,7 +15,15 @@ from deal_yolo.datasets.tile import read_manifest, tile_dataset
 from deal_yolo.errors import ConfigError
 from deal_yolo.evaluate.equal import circumstances, unequal
 from deal_yolo.evaluate.evaluation import CalibrationSplit, Evaluation, Options, evaluate
-from deal_yolo.evaluate.models import Tools, Trained, count_parameters, gather, latencies, safe
+from deal_yolo.evaluate.models import (
+    Latency,
+    Tools,
+    Trained,
+    count_parameters,
+    gather,
+    latencies,
+    safe,
+)
 from deal_yolo.evaluate.plan import CompareConfig, RowConfig, Section
 from deal_yolo.evaluate.predictions import Predictions, read_predictions
 from deal_yolo.evaluate.resample import Figure
@@ -105,17 +113,20 @@ class Comparison:
         config: what was compared.
         models: the trainings of each row.
         tables: one a section.
-        latency: median ms of one run of each model's network; empty if not measured.
+        latency: of each model's network; empty if not measured.
     """
 
     config: CompareConfig
     models: Models
     tables: list[Table]
-    latency: dict[str, float]
+    latency: dict[str, Latency]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain numbers."""
-        return {"sections": [t.as_json() for t in self.tables], "latency_ms": self.latency}
+        return {
+            "sections": [t.as_json() for t in self.tables],
+            "latency": {name: one._asdict() for name, one in self.latency.items()},
+        }
 
 
 def compare(

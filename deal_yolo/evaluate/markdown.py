@@ -90,7 +90,7 @@ def _figures(table: Table, comparison: Comparison) -> str:
     head += ["s a window"] if table.native else ["s a photo", "windows"]
     if latency:
         head.insert(3, f"ms at {comparison.config.latency} px (ratio)")
-    base = next((latency[e.model] for e in table.entries.values() if e.model in latency), 1.0)
+    timed = [latency[e.model] for e in table.entries.values() if e.model in latency]
     rows = []
     for entry in table.entries.values():
         figures = table.figures(entry)
@@ -109,8 +109,8 @@ def _figures(table: Table, comparison: Comparison) -> str:
         if not table.native:
             row.append(_mean([evaluation.windows(key) for key in entry.keys], 1))
         if latency:
-            ms = latency.get(entry.model)
-            row.insert(3, "-" if ms is None else f"{ms:.1f} ({ms / base:.2f})")
+            one = latency.get(entry.model)
+            row.insert(3, f"{one.ms:.1f} ({one.ratio / timed[0].ratio:.2f})" if one else "-")
         rows.append(row)
     return _table(head, rows)
 

@@ -8,12 +8,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from deal_yolo.errors import WeightsError
 from deal_yolo.evaluate.plan import CompareConfig, RowConfig, Training
 from deal_yolo.evaluate.predictions import write_json
 from deal_yolo.metadata import Metadata
+
+
+class Latency(NamedTuple):
+    """Median time in ms of one run of a network, and its ratio to the first, round by round."""
+
+    ms: float
+    ratio: float
 
 
 class Tools(Protocol):
@@ -25,8 +32,8 @@ class Tools(Protocol):
     def export(self, weights: Path, out: Path, max_detections: int) -> None:
         """Write safetensors as ONNX."""
 
-    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[float]:
-        """Median ms of one run of each network, measured in turns."""
+    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[Latency]:
+        """Times of one run of each network, measured in turns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,8 +208,8 @@ def curves(run: Path) -> dict[str, list[float]]:
 
 def latencies(
     models: Mapping[str, Sequence[Trained]], config: CompareConfig, file: Path, tools: Tools
-) -> dict[str, float]:
-    """Median ms of one run of each model's network, measured once and kept in a file.
+) -> dict[str, Latency]:
+    """How long one run of each model's network takes, measured once and kept in a file.
 
     Args:
         models: by name; of several seeds the first is run, and other tools are left out.
@@ -218,13 +225,13 @@ def latencies(
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if {key: kept[key] for key in wanted} == wanted:
-            return {str(k): float(v) for k, v in kept["median_ms"].items()}
+            return {name: Latency(*map(float, kept["times"][name])) for name in files}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # none kept, or of other weights
     times = tools.latency(list(files.values()), config.latency, config.threads)
-    median = dict(zip(files, times, strict=True))
-    write_json(file, {**wanted, "median_ms": median}, indent=2)
-    return median
+    made = dict(zip(files, times, strict=True))
+    write_json(file, {**wanted, "times": made}, indent=2)
+    return made
 
 
 def safe(name: str) -> str:

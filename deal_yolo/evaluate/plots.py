@@ -127,6 +127,7 @@ def _against_seconds(table: Table, axes: Any) -> bool:
             place = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 7}
             axes.annotate(strategy, (at, figure.value), **place)
     axes.set_xscale("log")
+    axes.margins(x=0.12)
     ticker = require("matplotlib.ticker", "data")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -140,7 +141,7 @@ def _against_seconds(table: Table, axes: Any) -> bool:
 def _against_latency(table: Table, axes: Any, comparison: Comparison) -> bool:
     axes.set(xlabel=f"ms a run of the network at {comparison.config.latency} px", ylabel="AP50")
     axes.set_title("Accuracy against latency, each model with its best strategy")
-    return _against(table, axes, comparison.latency)
+    return _against(table, axes, {name: one.ms for name, one in comparison.latency.items()})
 
 
 def _against_parameters(table: Table, axes: Any) -> bool:

@@ -15,7 +15,7 @@ from deal_yolo.errors import ConfigError, WeightsError
 from deal_yolo.evaluate.compare import Comparison, compare
 from deal_yolo.evaluate.equal import circumstances, unequal
 from deal_yolo.evaluate.markdown import to_markdown
-from deal_yolo.evaluate.models import Trained
+from deal_yolo.evaluate.models import Latency, Trained
 from deal_yolo.evaluate.plan import CompareConfig, RowConfig, Training
 from deal_yolo.evaluate.plots import write_plots
 from deal_yolo.evaluate.provenance import provenance
@@ -36,9 +36,9 @@ class Shelf:
         self.asked.append((weights.name, max_detections))
         save_graph(out)
 
-    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[float]:
+    def latency(self, files: Sequence[Path], imgsz: int, threads: int | None) -> list[Latency]:
         self.asked.append(("latency", [file.name for file in files], imgsz))
-        return [10.0 * number for number in range(1, len(files) + 1)]
+        return [Latency(10.0 * n, float(n)) for n in range(1, len(files) + 1)]
 
 
 def compared(values: dict[str, Any], folder: Path, tools: Shelf | None = None) -> Comparison:
@@ -86,14 +86,15 @@ def test_sections_choose_rows_ways_and_windows(tmp_path: Path, data: Path, weigh
     assert list(windows.by_size(first)) == ["0-12", "12+"]
     assert list(windows.by_size(first, native=True)) == ["0-20"]
     assert windows.evaluation.units.kind == "source"
-    assert result.latency == {"a": 10, "b": 20}
+    assert result.latency == {"a": (10, 1), "b": (20, 2)}
     plots = write_plots(result, tmp_path / "out", "page")
     assert [len(files) for files in plots] == [4, 3, 0]
     text = to_markdown(result, "t", provenance(["x"]), plots)
     assert "## Windows" in text
     assert "20.0 (2.00)" in text
+    assert "20.0 (1.00)" in text
     assert "page-2-seconds.png" in text
-    compared(plan, tmp_path / "out", tools)
+    assert compared(plan, tmp_path / "out", tools).latency == result.latency
     assert tools.asked == [("latency", ["squares.onnx", "squares.onnx"], 64)]
 
 
