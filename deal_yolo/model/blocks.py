@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from ultralytics.nn.modules import Conv, Detect, DWConv
+from ultralytics.nn.modules import Conv, Detect
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 
@@ -155,36 +155,11 @@ class DetectV8(Detect):
     legacy = True
 
 
-class DetectLite(DetectV8):
-    """A head of which nearly all but the class scores can wait for the best anchors.
+class DetectLite(Detect):
+    """YOLOv8's head with YOLO11's depthwise class branch.
 
-    The class branch, which has to run over the whole maps, is depthwise. The box branch narrows
-    the map by a pointwise convolution and then looks at 3x3 neighbours once; exported, that look
-    is taken at the anchors of best class score only, where it may be wide at no cost.
-
-    Args:
-        nc: number of classes.
-        reg_max: bins of the box distribution; a side is at most ``reg_max - 1`` strides away from
-            its anchor.
-        ch: channels of the maps, largest map first.
+    The class branch is what has to run over the whole maps; the box branch, exported, waits for
+    the anchors of best class score, so that it keeps its full convolutions.
     """
 
-    WIDTH, HIDDEN = 32, 64
-
-    def __init__(self, nc: int, reg_max: int, ch: list[int]) -> None:
-        super().__init__(nc, reg_max, ch=ch)
-        width, hidden = self.WIDTH, self.HIDDEN
-        self.cv2 = nn.ModuleList(
-            nn.Sequential(
-                Conv(c, width, 1), Conv(width, hidden, 3), nn.Conv2d(hidden, 4 * reg_max, 1)
-            )
-            for c in ch
-        )
-        self.cv3 = nn.ModuleList(
-            nn.Sequential(
-                nn.Sequential(DWConv(c, c, 3), Conv(c, width, 1)),
-                nn.Sequential(DWConv(width, width, 3), Conv(width, width, 1)),
-                nn.Conv2d(width, nc, 1),
-            )
-            for c in ch
-        )
+    legacy = False  # ultralytics' own parser changes the attribute of its class

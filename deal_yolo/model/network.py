@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules import SPPF, C2f, Concat, Conv
+from ultralytics.nn.modules import SPPF, C2f, Concat, Conv, Detect
 from ultralytics.nn.tasks import BaseModel, DetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
@@ -196,7 +196,7 @@ def build_layers(config: dict[str, Any]) -> tuple[nn.Sequential, list[int]]:
         save.update(s % i for s in sources if s != -1)
         layers.append(layer)
         channels.append(out)
-    if not isinstance(layers[-1], DetectV8):
+    if not isinstance(layers[-1], Detect):
         raise ConfigError("the last row must be Detect")
     return nn.Sequential(*layers), sorted(save)
 
@@ -223,12 +223,9 @@ def _build_row(
         if len(set(inputs)) > 1:
             raise ValueError(f"cannot sum maps of {inputs} channels")
         return Sum(), inputs[0]
-    if name == "Detect":
+    if name in {"Detect", "DetectLite"}:
         (nc,) = args
-        return DetectV8(nc, ch=inputs), 0
-    if name == "DetectLite":
-        nc, bins = args
-        return DetectLite(nc, bins, inputs), 0
+        return (DetectV8 if name == "Detect" else DetectLite)(nc, ch=inputs), 0
     raise ValueError(
         f"unknown module '{name}', known are Conv, C2f, SPPF, LDConv, SSFF, Upsample, Concat, Sum, "
         "Detect, DetectLite"

@@ -63,13 +63,9 @@ def test_folding_batch_norm_changes_nothing_and_leaves_none(model):
 @pytest.mark.parametrize(
     ("rewrites", "block", "models"),
     [
-        ((fix_upsampling,), FixedSSFF, ("deal-yolo", "deal-yolo-ld", "deal-yolo-edge")),
+        ((fix_upsampling,), FixedSSFF, ("deal-yolo", "deal-yolo-ld")),
         ((split_halves,), SplitC2f, MODELS),
-        (
-            (split_halves, mix_before_upsampling),
-            LateUpsampling,
-            ("deal-yolo", "deal-yolo-ld", "deal-yolo-edge"),
-        ),
+        ((split_halves, mix_before_upsampling), LateUpsampling, ("deal-yolo", "deal-yolo-ld")),
         ((gather_samples,), GatheredLDConv, ("deal-yolo-ld",)),
     ],
 )

@@ -36,7 +36,7 @@ def saved(path: Path, model: DealModel, names: tuple[str, ...] = ("odd", "even")
 def test_boxes_are_those_of_inference(teacher: DealModel) -> None:
     with torch.no_grad():
         decoded, maps = teacher(batch()["img"])
-    found = boxes(teacher.model[-1], maps)
+    found = boxes(teacher.model[-1], maps, teacher.stride)
     centre, size = decoded[:, :2].transpose(1, 2), decoded[:, 2:4].transpose(1, 2)
     torch.testing.assert_close(found, torch.cat([centre - size / 2, centre + size / 2], 2))
 
@@ -67,7 +67,7 @@ def test_learning_from_the_teacher_alone_leads_to_its_scores_and_boxes(teacher: 
     apart = (own["scores"].sigmoid() - maps["scores"].sigmoid()).abs()
     assert apart.mean() < 0.05
     head = teacher.model[-1]
-    pixels = (boxes(head, preds) - boxes(head, maps)).abs()[sure]
+    pixels = (boxes(head, preds, head.stride) - boxes(head, maps, head.stride)).abs()[sure]
     assert pixels.mean() < 1
 
 
@@ -99,8 +99,23 @@ def test_a_teacher_that_does_not_fit_is_refused(teacher: DealModel, tmp_path: Pa
     assert not any(p.requires_grad for p in load_teacher(path, ("odd", "even")).parameters())
     with pytest.raises(WeightsError, match="knows the classes odd, even; the data set has seal"):
         load_teacher(path, ("seal",))
-    with pytest.raises(WeightsError, match="strides 4, 8, 16; this model has 8, 16, 32"):
-        DistilledLoss(trainable(build_model("yolov8n", 2)), teacher, 1.0)
+    with pytest.raises(WeightsError, match="strides 4, 8, 16; this model has 32, 64"):
+        student = trainable(build_model("yolov8n", 2))
+        student.stride = torch.tensor([32.0, 64.0])
+        DistilledLoss(student, teacher, 1.0)
+
+
+def test_levels_that_only_one_has_are_left_out(teacher: DealModel) -> None:
+    student = trainable(build_model("yolov8n", 2))
+    loss = DistilledLoss(student, teacher, 1.0)
+    preds = student(batch()["img"])
+    for value in preds.values():
+        for part in value if isinstance(value, list) else [value]:
+            part.retain_grad()
+    loss.distill(preds, loss.look(batch()["img"])).backward()
+    taught = preds["scores"].grad.abs().sum((0, 1)) > 0
+    p3, p4, p5 = taught.split([64, 16, 4])  # of 64 px
+    assert p3.any() and p4.any() and not p5.any()
 
 
 @pytest.mark.filterwarnings("default")
