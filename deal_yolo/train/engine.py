@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from deal_yolo.train.launch import launch
 from deal_yolo.train.optim import ADDED, added_optimizer, slow_offsets
 from deal_yolo.train.precision import autocast_dtype
 from deal_yolo.train.settings import Run
+from deal_yolo.train.validator import Validator
 
 
 def overrides(run: Run, resume: bool) -> dict[str, Any]:
@@ -136,6 +138,15 @@ class DealTrainer(DetectionTrainer):
             optimizer = super().build_optimizer(model, *args, **kwargs)
         slow_offsets(optimizer, unwrap_model(model), self.run.config.offset_lr)
         return optimizer
+
+    def get_validator(self) -> Validator:
+        """Ultralytics' validator without its limit on time."""
+        return Validator(
+            self.test_loader,
+            save_dir=self.save_dir,
+            args=copy(self.args),
+            _callbacks=self.callbacks,
+        )
 
     def save_model(self) -> bool:
         """Write the state of the run, and the weights if they are the best so far."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ultralytics.models.yolo.detect import DetectionValidator
 
 from deal_yolo.config import find_config
 from deal_yolo.datasets.dataset import load_dataset
 from deal_yolo.errors import WeightsError
 from deal_yolo.model.checkpoint import load_model
+from deal_yolo.train.validator import Validator
 from deal_yolo.train.windows import validation_yaml
 
 
@@ -67,7 +67,7 @@ def validate(
             f"{dataset.yaml} has {', '.join(dataset.names)}"
         )
     with tempfile.TemporaryDirectory() as folder:
-        validator = DetectionValidator(
+        validator = Validator(
             save_dir=Path(folder),
             args={
                 "data": str(validation_yaml(dataset, split, Path(folder))),
@@ -83,7 +83,7 @@ def validate(
     return _rows(validator)
 
 
-def _rows(validator: DetectionValidator) -> list[Row]:
+def _rows(validator: Validator) -> list[Row]:
     metrics = validator.metrics
     images, objects = metrics.nt_per_image, metrics.nt_per_class
     figures = map(float, metrics.mean_results()[:4])
