@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from deal_yolo.config import find_config
-from deal_yolo.datasets.dataset import load_dataset
+from deal_yolo.datasets.dataset import load_dataset, read_data_config
 from deal_yolo.datasets.labels import Labels
 from deal_yolo.datasets.tile import read_manifest, tile_dataset
-from deal_yolo.errors import ConfigError
+from deal_yolo.errors import ConfigError, WeightsError
 from deal_yolo.evaluate.equal import circumstances, unequal
 from deal_yolo.evaluate.evaluation import CalibrationSplit, Evaluation, Options, evaluate
 from deal_yolo.evaluate.models import (
@@ -144,7 +144,8 @@ def compare(
         InputError: some file is missing or wrong.
     """
     dataset = load_dataset(find_config("data", config.data))
-    load_splits(dataset, config.split, config.calibrate)  # fails before the long work
+    _refuse(config)
+    load_splits(dataset, config.split, config.calibrate)
     models = {
         name: gather(name, row, config, folder / "models", tools, dataset.names)
         for name, row in config.rows.items()
@@ -152,6 +153,19 @@ def compare(
     latency = latencies(models, config, folder / "latency.json", tools)
     tables = [_table(section, config, models, folder, progress) for section in config.sections]
     return Comparison(config, models, tables, latency)
+
+
+def _refuse(config: CompareConfig) -> None:
+    """Find what is missing before the long work."""
+    for row in config.rows.values():
+        for name in (*row.files, *([row.predictions] if row.predictions else ())):
+            if not Path(name).exists():
+                raise WeightsError(f"{name}: no such file or folder")
+    for section in config.sections:
+        if section.windows is not None:
+            file = find_config("data", section.windows)
+            if read_data_config(file).tile is None:
+                raise ConfigError(f"{file} has no 'tile' block: its photos are not cut")
 
 
 def _table(
@@ -219,8 +233,7 @@ def _splits(section: Section, config: CompareConfig, folder: Path) -> list[Split
         dataset = load_dataset(find_config("data", config.data))
         return load_splits(dataset, config.split, config.calibrate)
     dataset = load_dataset(find_config("data", section.windows))
-    if dataset.config.tile is None:
-        raise ConfigError(f"{dataset.yaml} has no 'tile' block: its photos are not cut")
+    assert dataset.config.tile is not None  # see _refuse
     wanted = [name for name in (config.split, config.calibrate) if name]
     out = folder / "windows" / safe(Path(section.windows).stem)
     cut = load_dataset(tile_dataset(dataset, out, dataset.config.tile, splits=wanted))
