@@ -22,7 +22,7 @@ Progress = Callable[[Iterable[Path]], Iterable[Path]]
 # Tried for the side of a window, in px of the photo for one of the model's input: coarse first,
 # finer as long as that finds more.
 ZOOMS = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0)
-GAINS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+GAINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0, 5.0)
 FACTORS = tuple(round(0.05 * step, 2) for step in range(21))
 # The AP50 that is given up for fewer windows.
 WORTH = 0.01

@@ -84,7 +84,7 @@ def test_results_do_not_depend_on_the_batch_or_its_order() -> None:
 
 def test_windows_of_several_images_share_runs() -> None:
     backend = SquareBackend()
-    TwoStage(type(detector())(backend, 320), CONFIG)([image(SMALL[:1])] * 3)
+    TwoStage(type(detector())(backend, 320, max_batch=8), CONFIG)([image(SMALL[:1])] * 3)
     assert [shape[0] for shape in backend.shapes] == [3, 3]
 
 
