@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from ultralytics.nn.modules import Detect
 
 Size = tuple[Any, Any]
+# Anchors of one level that are multiplied with its weights at once.
+TILE = 128
 
 
 def map_size(x: Tensor, fixed: bool) -> Size:
@@ -19,7 +22,7 @@ def map_size(x: Tensor, fixed: bool) -> Size:
 
 
 class Anchors(NamedTuple):
-    """Where the anchors of some numbers are; each is ``(b, K)``.
+    """Where the anchors of some numbers are; each is ``(b, n)``.
 
     Args:
         level: number of the level, 0 the largest map.
@@ -43,7 +46,8 @@ class ScoresFirst(nn.Module):
 
     Of the box branch only the first convolution runs over the whole maps. Its activation, the
     second one (3x3) and the pointwise one follow at the anchors of best class score, on the 3x3
-    neighbourhoods gathered there; so do the distribution over the bins and its mean.
+    neighbourhoods gathered there; so do the distribution over the bins and its mean. For this the
+    anchors are laid into tiles of one level each, so that each meets its own level's weights only.
 
     Args:
         head: the trained head, batch norms folded; three convolutions in each box branch, the
@@ -63,15 +67,15 @@ class ScoresFirst(nn.Module):
         second = [branch[1].conv for branch in head.cv2]
         third = [branch[2] for branch in head.cv2]
         self.act = head.cv2[0][1].act
-        # Rows of a neighbourhood: its 9 places, each with all channels. All levels side by side.
-        self._keep("second", [c.weight.permute(2, 3, 1, 0).flatten(0, 2) for c in second], -1)
-        self._keep("second_bias", [c.bias for c in second])
+        # A matrix for each level. Rows of a neighbourhood: its 9 places, each with all channels.
+        self._keep("second", [c.weight.permute(2, 3, 1, 0).flatten(0, 2) for c in second])
+        self._keep("second_bias", [c.bias[None] for c in second])
         self._keep("third", [c.weight[:, :, 0, 0].t() for c in third])
         self._keep("third_bias", [c.bias[None] for c in third])
         self.register_buffer("strides", head.stride.detach().clone().float())
 
-    def _keep(self, name: str, parts: list[Tensor], dim: int = 0) -> None:
-        self.register_buffer(name, torch.cat(parts, dim).detach().clone())
+    def _keep(self, name: str, parts: list[Tensor]) -> None:
+        self.register_buffer(name, torch.stack(parts).detach().clone())
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Maps of each level to ``(b, K, 4 + nc)``, best class score first.
@@ -86,10 +90,36 @@ class ScoresFirst(nn.Module):
         logits = torch.cat([x.flatten(2) for x in scores], dim=2).float()
         index = logits.amax(1).topk(self._count(sizes), dim=1).indices
         logits = logits.gather(2, index[:, None].expand(-1, logits.shape[1], -1))
-        anchors = self._locate(sizes, index)
-        places = _neighbours(anchors, sum(rows * columns for rows, columns in sizes))
-        boxes = self._decode(self._distributions(self._patches(maps, places), anchors), anchors)
+        boxes = self._boxes(maps, sizes, index)
         return torch.cat([boxes, logits.sigmoid().transpose(1, 2)], dim=2)
+
+    def _boxes(self, maps: list[Tensor], sizes: list[Size], index: Tensor) -> Tensor:
+        """``(b, K, 4)`` corners in px of the input of the anchors ``index (b, K)``."""
+        starts = _vector([sum(r * c for r, c in sizes[:i]) for i in range(self.levels)])
+        slot, tile_level = self._tiles((index[..., None] >= starts[1:]).sum(2))
+        slots = index.new_zeros(index.shape[0], tile_level.shape[1] * TILE)
+        anchors = self._locate(sizes, starts, slots.scatter(1, slot, index))
+        places = _neighbours(anchors, sum(rows * columns for rows, columns in sizes))
+        distributions = self._distributions(self._patches(maps, places), tile_level)
+        return self._decode(distributions, anchors).gather(1, slot[..., None].expand(-1, -1, 4))
+
+    def _tiles(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """An order of the anchors in which each tile of them is of one level.
+
+        Args:
+            level: ``(b, K)`` of the anchors.
+
+        Returns:
+            The place ``(b, K)`` of each anchor, and the level ``(b, n)`` of each tile. A level's
+            last tile may not be full.
+        """
+        own = torch.eye(self.levels)[level]
+        count = _running_sum(own)
+        tiles = (count[:, -1] / TILE).ceil()
+        end = tiles @ torch.ones(self.levels, self.levels).triu()
+        slot = (own * (count - 1 + ((end - tiles) * TILE)[:, None])).sum(2).long()
+        most = (level.shape[1] + self.levels * (TILE - 1)) // TILE
+        return slot, (torch.arange(most)[:, None] >= end[:, None, :-1]).sum(2)
 
     def _count(self, sizes: list[Size]) -> Any:
         anchors: Any = sum(rows * columns for rows, columns in sizes)
@@ -97,19 +127,18 @@ class ScoresFirst(nn.Module):
             return torch.minimum(anchors, torch.tensor(self.max_detections))
         return min(anchors, self.max_detections)
 
-    def _locate(self, sizes: list[Size], index: Tensor) -> Anchors:
+    def _locate(self, sizes: list[Size], starts: Tensor, index: Tensor) -> Anchors:
         rows, columns = (_vector(sides) for sides in zip(*sizes, strict=True))
-        firsts = _vector([sum(r * c for r, c in sizes[:i]) for i in range(self.levels)])
-        level = (index[..., None] >= firsts[1:]).sum(2)
-        first, width = firsts[level], columns[level]
+        level = (index[..., None] >= starts[1:]).sum(2)
+        first, width = starts[level], columns[level]
         inside = index - first
         row = torch.div(inside, width, rounding_mode="trunc")
         return Anchors(level, first, rows[level], width, row, inside - row * width)
 
     def _patches(self, maps: list[Tensor], places: Tensor) -> Tensor:
-        """``(b * K, 9 * c)`` of what the second convolution reads at ``places (b, K, 9)``."""
+        """``(b * n, 9 * c)`` of what the second convolution reads at ``places (b, n, 9)``."""
         features = [first(x) for first, x in zip(self.first, maps, strict=True)]
-        channels, batch = self.second.shape[0] // 9, places.shape[0]
+        channels, batch = self.second.shape[1] // 9, places.shape[0]
         flat = [f.permute(0, 2, 3, 1).reshape(batch, -1, channels) for f in features]
         # One more row of zeros: what lies outside the map, as in the padding of a convolution.
         table = torch.cat([*flat, flat[0].new_zeros(1, 1, channels).expand(batch, -1, -1)], dim=1)
@@ -117,32 +146,40 @@ class ScoresFirst(nn.Module):
         rows = table.reshape(-1, channels).index_select(0, (places + start).reshape(-1))
         return self.act(rows.reshape(-1, 9 * channels).float())
 
-    def _distributions(self, patches: Tensor, anchors: Anchors) -> Tensor:
-        """``(b * K, 4 * bins)`` logits of the distances to the four sides.
-
-        Each anchor goes through the second convolution of all levels; those of other levels are
-        set to zero before the third, which adds the levels up.
-        """
-        level = anchors.level.reshape(-1)
-        hidden = self.act(torch.addmm(self.second_bias, patches, self.second))
-        hidden = hidden.view(-1, self.levels, self.third.shape[0] // self.levels)
-        own = hidden * torch.eye(self.levels)[level][..., None]
-        return torch.addmm(self.third_bias[level], own.flatten(1), self.third)
+    def _distributions(self, patches: Tensor, tile_level: Tensor) -> Tensor:
+        """Logits of the distances to the four sides, ``4 * bins`` for each row of ``patches``."""
+        level = tile_level.reshape(-1)
+        tiles = patches.reshape(-1, TILE, patches.shape[1])
+        hidden = self.act(tiles @ self.second[level] + self.second_bias[level])
+        return hidden @ self.third[level] + self.third_bias[level]
 
     def _decode(self, distributions: Tensor, anchors: Anchors) -> Tensor:
-        """``(b, K, 4)`` corners in px of the input.
+        """``(b, n, 4)`` corners in px of the input.
 
         DFL (arXiv 2006.04388): a side's distance is the mean of its distribution over the bins;
         with a single bin it is the distance itself.
         """
         distance = distributions
         if self.bins > 1:
-            shares = distributions.view(-1, self.bins).softmax(1)
+            shares = distributions.reshape(-1, self.bins).softmax(1)
             distance = shares @ torch.arange(self.bins, dtype=torch.float32)[:, None]
-        distance = distance.view(*anchors.row.shape, 4)
+        distance = distance.reshape(*anchors.row.shape, 4)
         centre = torch.stack([anchors.column, anchors.row], dim=2).float() + 0.5
         low, high = centre - distance[..., :2], centre + distance[..., 2:]
         return torch.cat([low, high], dim=2) * self.strides[anchors.level][..., None]
+
+
+def _running_sum(x: Tensor) -> Tensor:
+    """``x.cumsum(1)`` of small whole numbers ``(b, n, c)``, by products with triangles of ones.
+
+    CumSum itself is a loop over ``n`` in older versions of TensorRT.
+    """
+    rows = x.shape[1]
+    blocks = F.pad(x, (0, 0, 0, -rows % TILE)).reshape(x.shape[0], -1, TILE, x.shape[2])
+    inside = torch.ones(TILE, TILE).tril() @ blocks
+    number = torch.arange(inside.shape[1])
+    before = (number[:, None] > number).float() @ inside[:, :, -1]
+    return (inside + before[:, :, None]).flatten(1, 2)[:, :rows]
 
 
 def _vector(values: Sequence[Any]) -> Tensor:
@@ -151,7 +188,7 @@ def _vector(values: Sequence[Any]) -> Tensor:
 
 
 def _neighbours(anchors: Anchors, outside: Any) -> Tensor:
-    """``(b, K, 9)`` numbers of the 3x3 anchors around each; ``outside`` where there is none."""
+    """``(b, n, 9)`` numbers of the 3x3 anchors around each; ``outside`` where there is none."""
     step = torch.arange(-1, 2)
     row, column = anchors.row[..., None] + step, anchors.column[..., None] + step
     rows, columns = anchors.rows[..., None], anchors.columns[..., None]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install deal-yolo for TensorRT on a Jetson with JetPack 6.1 or later, into /opt/deal-yolo.
-# Not yet run on the device.
+# Run it from a checkout of the repository. Not yet run on the device.
 set -euo pipefail
 
 [[ $(uname -m) == aarch64 ]] || { echo "this is no Jetson" >&2; exit 2; }
@@ -12,7 +12,9 @@ apt-get install -y python3-venv python3-libnvinfer libnvinfer-bin python3-opencv
 
 cuda=$(sed -n 's/.*"version" *: *"\([0-9]*\)\..*/\1/p' /usr/local/cuda/version.json | head -1)
 python3 -m venv --system-site-packages /opt/deal-yolo
-/opt/deal-yolo/bin/pip install "deal-yolo[jetson]" "cuda-python==${cuda:-12}.*"
+# The system's OpenCV is built for NumPy 1.
+checkout=$(cd "$(dirname "$0")/../.." && pwd)
+/opt/deal-yolo/bin/pip install "${checkout}[jetson]" "cuda-python==${cuda:-12}.*" "numpy<2"
 # The OpenCV of the system, which has GStreamer, in the place of PyPI's, which has not.
 /opt/deal-yolo/bin/pip uninstall -y opencv-python
 install -D -m 755 "$(dirname "$0")/start.sh" /opt/deal-yolo/share/start.sh

@@ -20,7 +20,7 @@ from deal_yolo.export.graph import (
     mix_before_upsampling,
     split_halves,
 )
-from deal_yolo.export.head import ScoresFirst
+from deal_yolo.export.head import TILE, ScoresFirst
 from deal_yolo.export.sampling import GatheredLDConv
 from deal_yolo.model.blocks import DetectLite, DetectV8, LDConv
 from deal_yolo.model.network import EndToEnd
@@ -162,6 +162,16 @@ def test_any_number_of_bins_is_decoded_as_the_head_does(kind, bins):
     want = torch.cat([centre - size / 2, centre + size / 2, scores], 1).transpose(1, 2)
     order = want[..., 4:].amax(2).sort(descending=True, stable=True).indices
     assert_same(got, want.gather(1, order[..., None].expand_as(want)), 1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 127, 128, 1000])
+def test_a_tile_holds_anchors_of_one_level_and_each_anchor_has_a_place(folded, number):
+    decode_best(folded, number)
+    head = folded.model[-1]
+    level = torch.randint(0, head.levels, (2, number), generator=torch.Generator().manual_seed(0))
+    slot, tile_level = head._tiles(level)
+    assert torch.equal(tile_level.gather(1, slot // TILE), level)
+    assert all(len(set(places)) == number for places in slot.tolist())
 
 
 def test_the_export_form_leaves_the_model_alone(model):
