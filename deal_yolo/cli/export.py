@@ -53,27 +53,32 @@ def export(
 ) -> None:
     """Write weights as an ONNX file or a TensorRT engine, and check its boxes on photos."""
     require("torch", "train")
+    from deal_yolo.export.quantize import LossError
     from deal_yolo.export.run import ExportConfig
     from deal_yolo.export.run import export as run
 
     console = Console(stderr=True)
-    result = run(
-        ExportConfig(
-            weights=weights,
-            format=format,
-            out=out,
-            imgsz=imgsz,
-            batch=batch,
-            dynamic=dynamic,
-            half=half,
-            int8=int8,
-            calib=calib,
-            accept_loss=accept_loss,
-            max_detections=max_detections,
-            check=check,
-        ),
-        lambda photos, what: track(list(photos), what, console=console, transient=True),
+    config = ExportConfig(
+        weights=weights,
+        format=format,
+        out=out,
+        imgsz=imgsz,
+        batch=batch,
+        dynamic=dynamic,
+        half=half,
+        int8=int8,
+        calib=calib,
+        accept_loss=accept_loss,
+        max_detections=max_detections,
+        check=check,
     )
+    try:
+        result = run(
+            config, lambda photos, what: track(list(photos), what, console=console, transient=True)
+        )
+    except LossError as error:
+        console.print(_table(error.report))
+        raise
     if json:
         values = {**dataclasses.asdict(result), "files": [str(f) for f in result.files]}
         typer.echo(json_module.dumps(values))
@@ -97,7 +102,7 @@ def _print(result: Exported) -> None:
 
 
 def _table(report: QuantizeReport) -> Table:
-    table = Table(title="INT8 on the val photos, each part alone and all that is not kept")
+    table = Table(title="INT8 on the val photos")
     table.add_column("in INT8")
     for heading in ("convolutions", "AP50", "AP under 16 px", ""):
         table.add_column(heading, justify="right")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from deal_yolo.config import find_config
 from deal_yolo.datasets.dataset import load_dataset
-from deal_yolo.errors import WeightsError
 from deal_yolo.evaluate.evaluation import Options, evaluate
 from deal_yolo.evaluate.run import Runner, gather
 from deal_yolo.evaluate.split import Split, load_split
 from deal_yolo.export.check import model_inputs
-from deal_yolo.export.quantize import Quality, QuantizeReport, quantize
+from deal_yolo.export.quantize import LossError, Quality, QuantizeReport, quantize
 from deal_yolo.infer.backends.base import load_backend
 
 Progress = Callable[[Iterable[Path], str], Iterable[Path]]
@@ -35,7 +34,7 @@ def quantize_gated(
         progress: told of the photos as they are scored.
 
     Raises:
-        WeightsError: it loses more than `deal_yolo.export.quantize.AP50_LOSS` or ``SMALL_LOSS``.
+        LossError: it loses more than `deal_yolo.export.quantize.AP50_LOSS` or ``SMALL_LOSS``.
         DatasetError: the data set is broken.
         CheckError: no part can be quantised.
     """
@@ -50,7 +49,7 @@ def quantize_gated(
         report = quantize(onnx, part, inputs, lambda file: score_of(file, split, progress))
         refusal = report.refusal()
         if refusal and not accept_loss:
-            raise WeightsError(refusal)
+            raise LossError(refusal, report)
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from deal_yolo.errors import CheckError, require
+from deal_yolo.errors import CheckError, WeightsError, require
 from deal_yolo.infer.backends.base import FloatArray
 
 # Parts of an exported graph by the names of their convolutions; the first that fits.
@@ -88,14 +88,18 @@ class QuantizeReport:
         loss, small = self.before.loss(self.after)
         if loss <= AP50_LOSS and small <= SMALL_LOSS:
             return None
-        costs = ", ".join(
-            f"{p.part} {self.before.ap50 - p.quality.ap50:+.1f}" + (" (kept)" if p.kept else "")
-            for p in self.parts
-        )
         return (
             f"INT8 loses {loss:.1f} points of AP50 and {small:.1f} of AP under 16 px, allowed are "
-            f"{AP50_LOSS:g} and {SMALL_LOSS:g}; parts alone: {costs}; --accept-loss takes it"
+            f"{AP50_LOSS:g} and {SMALL_LOSS:g}: use --half, or --accept-loss to write it"
         )
+
+
+class LossError(WeightsError):
+    """An INT8 file loses too much; `report` says in which part."""
+
+    def __init__(self, refusal: str, report: QuantizeReport) -> None:
+        super().__init__(refusal)
+        self.report = report
 
 
 def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) -> QuantizeReport:

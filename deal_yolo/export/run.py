@@ -108,7 +108,8 @@ def export(config: ExportConfig, progress: Progress = lambda photos, _: photos) 
         progress: told of the photos as they are checked or scored.
 
     Raises:
-        WeightsError: the weights are damaged, or INT8 loses too much.
+        WeightsError: the weights are damaged.
+        LossError: INT8 loses too much.
         ConfigError: settings contradict each other.
         SourceError: the folder to check on holds no photos.
         OutputError: the folder to write to does not exist.
