@@ -21,6 +21,9 @@ def calibrate(
     refine: Annotated[
         str | None, typer.Option(help="YAML of the second look; default: the weights' own.")
     ] = None,
+    fit_window: Annotated[
+        bool, typer.Option(help="Fit the side of a window too, or keep that of the YAML.")
+    ] = True,
 ) -> None:
     """Fit the second look and the score threshold on photos, and keep them with the weights."""
     require("ultralytics", "train")
@@ -37,7 +40,11 @@ def calibrate(
     model, metadata = load_model(weights)
     rule = load(RefineConfig, find_config("refine", refine)) if refine else metadata.refine
     fitted = fitting.calibrate(
-        load_detector(weights), rule, photos, lambda many: track(many, "looking", console=console)
+        load_detector(weights),
+        rule,
+        photos,
+        lambda many: track(many, "looking", console=console),
+        fit_window,
     )
     training = fitting.fitted_into(metadata.training, fitted, photos)
     metadata = dataclasses.replace(

@@ -61,7 +61,11 @@ class _Trial:
 
 
 def calibrate(
-    detector: Detector, refine: RefineConfig, split: Split, progress: Progress = iter
+    detector: Detector,
+    refine: RefineConfig,
+    split: Split,
+    progress: Progress = iter,
+    fit_window: bool = True,
 ) -> Fitted:
     """Fit on a split that was not trained on, usually ``val``.
 
@@ -76,6 +80,8 @@ def calibrate(
             ``max_windows`` (0, or as it is) and ``unconfirmed`` are chosen.
         split: photos and labels.
         progress: wraps the photos to show how far the work is.
+        fit_window: choose the side of a window too. Not wanted where animals have another size in
+            these photos than in those to come.
 
     Raises:
         DatasetError: a photo cannot be read.
@@ -87,7 +93,7 @@ def calibrate(
 
     unhurried = replace(refine, budget_ms=None)
     trials: list[_Trial] = []
-    for config in _sides(unhurried, detector):
+    for config in _sides(unhurried, detector) if fit_window else [unhurried]:
         strategy = TwoStage(detector, config)
         sights = [
             sight for image in progress(split.images) for sight in strategy.see([read_image(image)])

@@ -67,6 +67,12 @@ def test_the_windows_are_the_fewest_of_those_good_enough(weights: Path, split: S
     assert fitted.windows == min(good)
 
 
+def test_a_window_that_is_to_be_kept_is_kept(weights: Path, split: Split) -> None:
+    rule = RefineConfig(first_imgsz=64, window=77)
+    fitted = calibrate(load_detector(weights), rule, split, fit_window=False)
+    assert fitted.refine.window == 77
+
+
 def test_the_factor_is_the_one_that_scores_best() -> None:
     rule = RefineConfig(first_imgsz=None, window=128, window_imgsz=128, high=0.5)
     strategy = TwoStage(squares_detector(320), rule)
