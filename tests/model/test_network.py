@@ -131,5 +131,5 @@ def test_wrong_yaml_is_named(tmp_path: Path, change: dict, message: str) -> None
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="deal-yolo, deal-yolo-edge, deal-yolo-ld, deal-yolo-plain"):
+    with pytest.raises(ConfigError, match="deal-yolo-edge, deal-yolo-ld, deal-yolo-plain"):
         build_model("deal-yolo-xxl")
