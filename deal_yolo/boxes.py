@@ -19,10 +19,9 @@ def area(boxes: Boxes) -> Floats:
 
 def intersection(a: Boxes, b: Boxes) -> Floats:
     """``(n, m)`` overlap areas of every box of ``a`` with every box of ``b``."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    size = np.clip(high - low, 0, None)
-    common: Floats = size[..., 0] * size[..., 1]
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    common: Floats = np.maximum(width, 0) * np.maximum(height, 0)
     return common
 
 
@@ -75,27 +74,28 @@ def nms(
     keep = np.zeros(len(boxes), bool)
     for number in np.unique(classes):
         rest = order[classes[order] == number]
-        keep[rest] = _survivors(boxes[rest], threshold)
+        keep[rest[_survivors(boxes[rest], threshold)]] = True
     return order[keep[order]]
 
 
-def _survivors(boxes: Boxes, threshold: float) -> npt.NDArray[np.bool_]:
-    """Which of the boxes, best first, no better survivor overlaps by more than ``threshold``."""
-    alive = np.ones(len(boxes), bool)
-    for start in range(0, len(boxes), _BLOCK):
-        over = _overlap(boxes[start : start + _BLOCK], boxes[start:], threshold)
+def _survivors(boxes: Boxes, threshold: float) -> npt.NDArray[np.intp]:
+    """Numbers of the boxes, best first, that no better survivor overlaps by more than this."""
+    survivors, rest = [], np.arange(len(boxes))
+    while len(rest):
+        over = _overlap(boxes[rest[:_BLOCK]], boxes[rest], threshold)
+        alive = np.ones(len(rest), bool)
         # A box overlaps itself; most overlap nothing else and need no further look.
         for row in np.flatnonzero(over.sum(axis=1) > 1):
-            if alive[start + row]:
-                alive[start + row + 1 :] &= ~over[row, row + 1 :]
-    return alive
+            if alive[row]:
+                alive[row + 1 :] &= ~over[row, row + 1 :]
+        survivors.append(rest[:_BLOCK][alive[:_BLOCK]])
+        rest = rest[_BLOCK:][alive[_BLOCK:]]
+    return np.concatenate(survivors)
 
 
 def _overlap(a: Boxes, b: Boxes, threshold: float) -> npt.NDArray[np.bool_]:
-    """``(n, m)`` whether `iou` is above ``threshold``, without its large temporaries."""
-    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
-    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
-    common = np.maximum(width, 0) * np.maximum(height, 0)
+    """``(n, m)`` whether `iou` is above ``threshold``, without its division."""
+    common = intersection(a, b)
     result: npt.NDArray[np.bool_] = common > threshold * (area(a)[:, None] + area(b) - common)
     return result
 
