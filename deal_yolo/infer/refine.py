@@ -19,7 +19,7 @@ from deal_yolo.infer.augment import Augmented
 from deal_yolo.infer.detector import Detector, Look, Windows
 from deal_yolo.infer.postprocess import suppress
 from deal_yolo.infer.preprocess import Image
-from deal_yolo.infer.windows import NO_WINDOWS, Job, look_at, seeing, without_cut
+from deal_yolo.infer.windows import NO_WINDOWS, Job, look_at, seeing
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +31,12 @@ class Sight:
         first: what the first look found.
         windows: ``(m, 4)`` windows of the second look.
         parts: what it found in each of them.
-        seconds: this image's share of the time taken.
     """
 
     size: cover.Size
     first: Detections
     windows: Windows
     parts: tuple[Detections, ...]
-    seconds: float
 
 
 class TwoStage:
@@ -55,6 +53,7 @@ class TwoStage:
         self.first = detector if first_imgsz is None else seeing(detector, first_imgsz)
         second = seeing(detector, self.config.window_imgsz)
         self.second = Augmented(second) if self.config.augment else second
+        self._joining_s = 0.0  # what joining an image took last time, for the time budget
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         """The objects in each image, in its px; see `Strategy`."""
@@ -62,11 +61,15 @@ class TwoStage:
 
     def look(self, images: Sequence[Image]) -> list[Look]:
         """The same, with the windows used and the time taken."""
-        start = time.perf_counter()
+        start, count = time.perf_counter(), max(1, len(images))
         sights = self.see(images)
+        seen = time.perf_counter()
         found = [self.join(sight, self.config) for sight in sights]
-        seconds = (time.perf_counter() - start) / max(1, len(images))
-        return [Look(f, s.windows, seconds) for f, s in zip(found, sights, strict=True)]
+        end = time.perf_counter()
+        self._joining_s = (end - seen) / count
+        return [
+            Look(f, s.windows, (end - start) / count) for f, s in zip(found, sights, strict=True)
+        ]
 
     def see(self, images: Sequence[Image]) -> list[Sight]:
         """Both looks at each image, not yet joined; the windows of all images share the runs."""
@@ -78,20 +81,16 @@ class TwoStage:
         order = sorted((rank, n) for n, plan in enumerate(plans) for rank in range(len(plan)))
         jobs = [(images[n], plans[n][rank]) for rank, n in order]
         if self.config.budget_ms is None:
-            parts = look_at(self.second, jobs)
+            found = self._second_look(jobs)
         else:
-            deadline = start + self.config.budget_ms / 1000 * len(images)
+            deadline = start + (self.config.budget_ms / 1000 - self._joining_s) * len(images)
             pixels = self.second.imgsz**2 / max(1, sum(self.first_side(s) ** 2 for s in sizes))
-            each = (time.perf_counter() - start) * pixels
-            parts = _look_until(deadline, self.second, jobs, each)
-        seconds = (time.perf_counter() - start) / max(1, len(images))
-        grouped: list[list[Detections]] = [[] for _ in images]
-        for (_, n), part in zip(order, parts, strict=False):
-            grouped[n].append(part)
-        return [
-            self._sight(size, f, plan[: len(group)], group, seconds)
-            for size, f, plan, group in zip(sizes, first, plans, grouped, strict=True)
-        ]
+            found = self._look_until(deadline, jobs, (time.perf_counter() - start) * pixels)
+        parts: list[list[Detections]] = [[] for _ in images]
+        for (_, n), part in zip(order, found, strict=False):
+            parts[n].append(part)
+        seen = zip(sizes, first, plans, parts, strict=True)
+        return [Sight(size, f, plan[: len(p)], tuple(p)) for size, f, plan, p in seen]
 
     def plan(self, first: Detections, size: cover.Size) -> Windows:
         """The windows to look at again in an image, the most promising first."""
@@ -135,32 +134,21 @@ class TwoStage:
         joined = fuse(sight.first, sight.windows, sight.parts, config)
         return suppress(joined, config.nms_iou, self.first.max_det)
 
-    def _sight(
-        self,
-        size: cover.Size,
-        first: Detections,
-        windows: Windows,
-        parts: Sequence[Detections],
-        seconds: float,
-    ) -> Sight:
-        border = self.config.border
-        if self.config.rule == "cover":
-            pairs = zip(parts, windows, strict=True)
-            parts = [without_cut(part, w, size, border) for part, w in pairs]
-        return Sight(size, first, windows, tuple(parts), seconds)
+    def _second_look(self, jobs: Sequence[Job]) -> list[Detections]:
+        border = self.config.border if self.config.rule == "cover" else None
+        return look_at(self.second, jobs, border)
 
-
-def _look_until(
-    deadline: float, detector: Detector | Augmented, jobs: Sequence[Job], seconds_each: float
-) -> list[Detections]:
-    """As many of the jobs as fit before the deadline at the speed measured so far."""
-    found: list[Detections] = []
-    while len(found) < len(jobs):
-        start = time.perf_counter()
-        fitting = int((deadline - start) / seconds_each)
-        if fitting < 1:
-            break
-        some = jobs[len(found) : len(found) + min(fitting, detector.max_batch)]
-        found += look_at(detector, some)
-        seconds_each = (time.perf_counter() - start) / len(some)
-    return found
+    def _look_until(
+        self, deadline: float, jobs: Sequence[Job], seconds_each: float
+    ) -> list[Detections]:
+        """As many of the jobs as fit before the deadline at the speed measured so far."""
+        found: list[Detections] = []
+        while len(found) < len(jobs):
+            start = time.perf_counter()
+            fitting = int((deadline - start) / seconds_each)
+            if fitting < 1:
+                break
+            some = jobs[len(found) : len(found) + min(fitting, self.second.max_batch)]
+            found += self._second_look(some)
+            seconds_each = (time.perf_counter() - start) / len(some)
+        return found

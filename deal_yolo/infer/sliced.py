@@ -11,7 +11,7 @@ from deal_yolo.detections import Detections
 from deal_yolo.infer.detector import Detector, Look
 from deal_yolo.infer.postprocess import suppress
 from deal_yolo.infer.preprocess import Image
-from deal_yolo.infer.windows import look_at, seeing, without_cut
+from deal_yolo.infer.windows import look_at, seeing
 
 
 class Sliced:
@@ -40,11 +40,7 @@ class Sliced:
         # A small image is seen as large as it can be, but not enlarged.
         side = min(c.window, max(*size, self.detector.imgsz))
         windows = window_grid(size[1], size[0], side, c.overlap)
-        parts = look_at(self.detector, [(image, w) for w in windows])
-        shared = c.overlap * side
-        whole = [
-            without_cut(part, window, size, c.border, shared)
-            for part, window in zip(parts, windows, strict=True)
-        ]
-        found = suppress(Detections.concatenate(whole), c.nms_iou, self.detector.max_det)
+        jobs = [(image, window) for window in windows]
+        parts = look_at(self.detector, jobs, c.border, spare=c.overlap * side)
+        found = suppress(Detections.concatenate(parts), c.nms_iou, self.detector.max_det)
         return Look(found, windows, time.perf_counter() - start)

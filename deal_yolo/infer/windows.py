@@ -1,4 +1,4 @@
-"""Looking at windows of images, and joining what was found in them."""
+"""Looking at windows of images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from deal_yolo.boxes import Boxes, clip, shift
+from deal_yolo.boxes import clip, shift
 from deal_yolo.detections import Detections
 from deal_yolo.infer.detector import Detector, Windows
 from deal_yolo.infer.preprocess import PAD, Image
 
 Looker = Callable[[Sequence[Image]], list[Detections]]
-Job = tuple[Image, npt.NDArray[np.int64]]
+Window = npt.NDArray[np.int64]
+Job = tuple[Image, Window]
 NO_WINDOWS: Windows = np.zeros((0, 4), np.int64)
 
 
@@ -23,7 +24,7 @@ def seeing(detector: Detector, imgsz: int | None) -> Detector:
     return detector if detector.backend.input_size is not None else detector.with_imgsz(imgsz)
 
 
-def cut(image: Image, window: npt.NDArray[np.int64]) -> Image:
+def cut(image: Image, window: Window) -> Image:
     """The part of an image in ``window``, padded where the window reaches past the image."""
     left, top, right, bottom = (int(v) for v in window)
     part = image[top:bottom, left:right]
@@ -34,12 +35,18 @@ def cut(image: Image, window: npt.NDArray[np.int64]) -> Image:
     return part
 
 
-def look_at(detector: Looker, jobs: Sequence[Job]) -> list[Detections]:
+def look_at(
+    detector: Looker, jobs: Sequence[Job], border: int | None, spare: float = np.inf
+) -> list[Detections]:
     """Detect in windows, several a run, also of several images.
 
     Args:
         detector: at the size at which it is to see a window.
         jobs: an image and a window of it in its px, for each.
+        border: an object whose box ends this near to a side of the window within the image, in px
+            of the image, is cut by it and left out; None leaves out nothing.
+        spare: a cut box that reaches further than this into the window stays, since no
+            neighbour, sharing less with this window, can have seen the object whole.
 
     Returns:
         For each window what was found in it, in px of its image.
@@ -47,42 +54,20 @@ def look_at(detector: Looker, jobs: Sequence[Job]) -> list[Detections]:
     found = detector([cut(image, window) for image, window in jobs])
     moved = []
     for (image, window), part in zip(jobs, found, strict=True):
-        boxes = shift(part.xyxy, float(window[0]), float(window[1]))
-        moved.append(part.replace(xyxy=clip(boxes, image.shape[1], image.shape[0])))
+        height, width = image.shape[:2]
+        boxes = clip(shift(part.xyxy, float(window[0]), float(window[1])), width, height)
+        part = part.replace(xyxy=boxes)
+        if border is not None:
+            part = part.select(~_is_cut(part, window, (height, width), border, spare))
+        moved.append(part)
     return moved
 
 
-def without_cut(
-    found: Detections,
-    window: npt.NDArray[np.int64],
-    size: tuple[int, int],
-    border: int,
-    spare: float = np.inf,
-) -> Detections:
-    """What was found in a window, without the objects that its border cuts.
-
-    Args:
-        found: in px of the image.
-        window: in px of the image.
-        size: height and width of the image; a window side that is the image's own cuts nothing.
-        border: a box that ends this near to a window side, in px of the image, is cut by it.
-        spare: a cut box that reaches further than this into the window stays, since no
-            neighbour, sharing less with this window, can have seen the object whole.
-    """
-    return found.select(~_is_cut(found.xyxy, window, size, border, spare))
-
-
 def _is_cut(
-    boxes: Boxes,
-    window: npt.NDArray[np.int64],
-    size: tuple[int, int],
-    border: int,
-    spare: float,
+    found: Detections, window: Window, size: tuple[int, int], border: int, spare: float
 ) -> npt.NDArray[np.bool_]:
-    height, width = size
-    left, top, right, bottom = window
-    extent = boxes[:, 2:] - boxes[:, :2]
-    wide, high = extent[:, 0] > spare, extent[:, 1] > spare
+    boxes, (height, width), (left, top, right, bottom) = found.xyxy, size, window
+    wide, high = (boxes[:, 2:] - boxes[:, :2] > spare).T
     at_side = (left > 0) & (boxes[:, 0] <= left + border)
     at_side |= (right < width) & (boxes[:, 2] >= right - border)
     at_end = (top > 0) & (boxes[:, 1] <= top + border)
