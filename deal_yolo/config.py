@@ -158,7 +158,8 @@ class RefineConfig:
             many times larger than the first look did.
         border: a second-look box this near to a window's inner border is dropped, in px of
             the photo.
-        unconfirmed: factor on the score of a candidate that the second look does not find.
+        first_weight: weight of the first look in the mean score of both, where an object that one
+            of them does not find has score 0 in it.
         match_iou: from this IoU on, a first- and a second-look box are the same animal.
         nms_iou: threshold of the one suppression at the end.
         budget_ms: most time for a photo, in ms; as many windows are looked at as fit into it at
@@ -169,7 +170,7 @@ class RefineConfig:
     """
 
     low: float = 0.02
-    high: float = 0.85
+    high: float = 0.7
     first_imgsz: int | None = 640
     window: int = 1024
     window_imgsz: int | None = None
@@ -179,7 +180,7 @@ class RefineConfig:
     least_gain: float = 0.0
     least_zoom: float = 1.2
     border: int = 2
-    unconfirmed: float = 0.3
+    first_weight: float = 0.2
     match_iou: float = 0.3
     nms_iou: float = 0.5
     budget_ms: float | None = None
@@ -187,7 +188,7 @@ class RefineConfig:
     augment: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("low", "high", "unconfirmed", "match_iou", "nms_iou"):
+        for name in ("low", "high", "first_weight", "match_iou", "nms_iou"):
             check_range(name, getattr(self, name), 0, 1)
         check_range("context", self.context, 0, 10)
         check_range("window", self.window, 32, 100_000)

@@ -57,7 +57,7 @@ def calibrate(
     console.print(
         f"{weights}: AP50 {fitted.ap50:.3f} with a second look, {fitted.ap50_whole:.3f} without; "
         f"{fitted.windows:.1f} windows of {fitted.refine.window} px a photo, least gain "
-        f"{fitted.refine.least_gain:g}; unconfirmed boxes keep {fitted.refine.unconfirmed:g} of "
-        f"their score; best F1 from score {fitted.score_threshold:g}",
+        f"{fitted.refine.least_gain:g}; the first look weighs {fitted.refine.first_weight:g} in "
+        f"the scores; best F1 from score {fitted.score_threshold:g}",
         highlight=False,
     )

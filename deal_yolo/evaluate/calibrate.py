@@ -23,7 +23,7 @@ Progress = Callable[[Iterable[Path]], Iterable[Path]]
 # finer as long as that finds more.
 ZOOMS = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0)
 GAINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0, 5.0)
-FACTORS = tuple(round(0.05 * step, 2) for step in range(21))
+WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
 # The AP50 that is given up for fewer windows.
 WORTH = 0.01
 
@@ -71,13 +71,13 @@ def calibrate(
 
     Several sides and least gains of a window are tried, and no second look at all. Of those whose
     AP50 is within `WORTH` of the best, the one with the fewest windows is taken, so that a second
-    look worse than one look is never fitted. The factor for unconfirmed boxes is fitted last. Of
+    look worse than one look is never fitted. The weight of the first look is fitted last. Of
     the published rule only the score is fitted.
 
     Args:
         detector: makes both looks.
         refine: settings of the second look; `RefineConfig.window`, ``least_gain``,
-            ``max_windows`` (0, or as it is) and ``unconfirmed`` are chosen.
+            ``max_windows`` (0, or as it is) and ``first_weight`` are chosen.
         split: photos and labels.
         progress: wraps the photos to show how far the work is.
         fit_window: choose the side of a window too. Not wanted where animals have another size in
@@ -106,7 +106,7 @@ def calibrate(
     chosen = min((t for t in trials if t.ap50 >= enough), key=lambda t: (t.windows, -t.ap50))
     fitted = chosen.strategy.config
     if refine.rule == "cover":
-        fitted = fit_unconfirmed(chosen.strategy, chosen.sights, ap50)
+        fitted = fit_first_weight(chosen.strategy, chosen.sights, ap50)
     found = [chosen.strategy.join(sight, fitted) for sight in chosen.sights]
     return Fitted(
         refine=replace(fitted, budget_ms=refine.budget_ms),
@@ -117,26 +117,26 @@ def calibrate(
     )
 
 
-def fit_unconfirmed(
+def fit_first_weight(
     strategy: TwoStage,
     sights: Sequence[Sight],
     quality: Callable[[list[Detections]], float],
-    factors: Sequence[float] = FACTORS,
+    weights: Sequence[float] = WEIGHTS,
 ) -> RefineConfig:
-    """The settings with `RefineConfig.unconfirmed` chosen; only the joining is tried anew.
+    """The settings with `RefineConfig.first_weight` chosen; only the joining is tried anew.
 
     Args:
         strategy: the second look whose factor is wanted.
         sights: what it saw in the images of the split.
         quality: of the results for these images, in their order; the more the better, as AP50.
-        factors: to be tried; of equally good ones the middle one counts.
+        weights: to be tried; of equally good ones the middle one counts.
     """
     tried = []
-    for factor in factors:
-        config = replace(strategy.config, unconfirmed=factor)
+    for weight in weights:
+        config = replace(strategy.config, first_weight=weight)
         tried.append(quality([strategy.join(sight, config) for sight in sights]))
     best = np.flatnonzero(np.isclose(tried, max(tried), rtol=0, atol=1e-6))
-    return replace(strategy.config, unconfirmed=float(factors[best[len(best) // 2]]))
+    return replace(strategy.config, first_weight=float(weights[best[len(best) // 2]]))
 
 
 def _sides(refine: RefineConfig, detector: Detector) -> list[RefineConfig]:

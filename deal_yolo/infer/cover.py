@@ -111,9 +111,9 @@ def fuse(
 ) -> Detections:
     """Both looks as one, duplicates within the second look still in.
 
-    Where both see an object, the second look's box stands, with its score; a sure first look
-    cannot be talked down, an unsure one only to `RefineConfig.unconfirmed` of its score. An
-    unsure box that was looked at again and not seen keeps that lowered score, not none.
+    Where both see an object, the second look's box stands. What was looked at again has the mean
+    of both scores, `RefineConfig.first_weight` that of the first: two looks that agree are surer
+    than one, and what one of them does not see keeps a lowered score, not none.
 
     Args:
         first: what the first look found.
@@ -123,19 +123,15 @@ def fuse(
     """
     again = np.zeros(len(first), bool)
     seen = np.zeros(len(first), bool)
-    unsure = first.score < config.high
-    lowered = np.where(unsure, first.score * config.unconfirmed, first.score)
-    second = []
+    weight, second = config.first_weight, []
     for window, part in zip(windows, parts, strict=True):
         here = np.flatnonzero(_holds(window, first.xyxy))
         same = iou(first.xyxy[here], part.xyxy) >= config.match_iou
         same &= first.class_id[here, None] == part.class_id
-        found = here[same.any(axis=1)]
-        again[here], seen[found] = True, True
-        score = part.score.copy()
-        if len(found):
-            partner = np.where(same[same.any(axis=1)], part.score, -1).argmax(axis=1)
-            np.maximum.at(score, partner, lowered[found])
+        again[here] = True
+        seen[here[same.any(axis=1)]] = True
+        before = np.where(same, first.score[here, None], 0).max(axis=0, initial=0)
+        score = weight * before + (1 - weight) * part.score
         second.append(part.replace(score=score, stage=np.full(len(part), 2)))
-    unseen = first.replace(score=np.where(again, lowered, first.score)).select(~seen)
+    unseen = first.replace(score=np.where(again, weight * first.score, first.score)).select(~seen)
     return Detections.concatenate([unseen, *second])

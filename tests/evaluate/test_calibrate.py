@@ -8,12 +8,12 @@ from deal_yolo.config import RefineConfig
 from deal_yolo.datasets.images import read_image
 from deal_yolo.detections import Detections
 from deal_yolo.evaluate.calibrate import (
-    FACTORS,
     GAINS,
+    WEIGHTS,
     WORTH,
     ZOOMS,
     calibrate,
-    fit_unconfirmed,
+    fit_first_weight,
 )
 from deal_yolo.evaluate.protocol import Protocol, best_f1_threshold, score
 from deal_yolo.evaluate.resample import resample
@@ -32,16 +32,16 @@ def test_the_fitted_rule_is_the_best_of_those_tried(weights: Path, split: Split)
     fitted = calibrate(detector, detector.metadata.refine, split)
     images = [read_image(path) for path in split.images]
 
-    def ap50(factor: float) -> tuple[float, list]:
-        found = TwoStage(detector, replace(fitted.refine, unconfirmed=factor))(images)
+    def ap50(weight: float) -> tuple[float, list]:
+        found = TwoStage(detector, replace(fitted.refine, first_weight=weight))(images)
         scores = score(
             split.labels, found, Protocol(split.dataset.names, 0.5), resample(len(found), 0)
         )
         return scores.AP50.value, found
 
-    best, found = ap50(fitted.refine.unconfirmed)
+    best, found = ap50(fitted.refine.first_weight)
     assert fitted.ap50 == pytest.approx(best)
-    assert best >= max(ap50(factor)[0] for factor in FACTORS) - 1e-6
+    assert best >= max(ap50(weight)[0] for weight in WEIGHTS) - 1e-6
     assert fitted.score_threshold == pytest.approx(best_f1_threshold(split.labels, found), abs=5e-4)
 
 
@@ -73,7 +73,7 @@ def test_a_window_that_is_to_be_kept_is_kept(weights: Path, split: Split) -> Non
     assert fitted.refine.window == 77
 
 
-def test_the_factor_is_the_one_that_scores_best() -> None:
+def test_the_weight_is_the_one_that_scores_best() -> None:
     rule = RefineConfig(first_imgsz=None, window=128, window_imgsz=128, high=0.5)
     strategy = TwoStage(squares_detector(320), rule)
     sight = strategy.see([scene([(100, 100, 12), (900, 600, 12)], 1280, 960)])[0]
@@ -83,7 +83,7 @@ def test_the_factor_is_the_one_that_scores_best() -> None:
     def quality(found: list[Detections]) -> float:
         return -abs(float(found[0].score.min()) - wanted)
 
-    assert fit_unconfirmed(strategy, [empty], quality).unconfirmed == pytest.approx(0.35)
+    assert fit_first_weight(strategy, [empty], quality).first_weight == pytest.approx(0.35)
 
 
 def test_the_command_keeps_the_tensors_and_changes_the_metadata(data: Path, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def test_second_look_makes_small_animals_sure_with_sharper_boxes() -> None:
     assert len(look.windows) == 2  # the two neighbours share one; the large one needs none
     assert sorted(found.stage.tolist()) == [1, 2, 2, 2]
     again = found.select(found.stage == 2)
-    assert again.score == pytest.approx(0.75)
+    weight = CONFIG.first_weight
+    assert (again.score < 0.75).all() and (again.score >= 0.75 * (1 - weight)).all()
     order = np.argsort(again.xyxy[:, 0])
     assert again.xyxy[order] == pytest.approx(boxes_of(SMALL))
     assert look.seconds > 0
