@@ -7,7 +7,9 @@ import onnx
 import pytest
 
 from deal_yolo.errors import ConfigError, WeightsError
+from deal_yolo.infer.backends import onnx as onnx_backend
 from deal_yolo.infer.backends.base import load_backend
+from deal_yolo.infer.backends.onnx import OnnxBackend
 from deal_yolo.infer.detector import load_detector
 from tests.infer.graph import metadata, save_graph
 from tests.infer.scene import scene
@@ -21,6 +23,22 @@ def test_a_dynamic_graph_takes_any_batch_and_size(tmp_path: Path) -> None:
         output = backend(np.zeros((batch, 3, height, width), np.float32))
         assert output.shape == (batch, height * width // 64, 6)
         assert output.dtype == np.float32
+
+
+def test_a_large_batch_runs_in_parts_with_the_same_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load_backend(save_graph(tmp_path / "a.onnx"), threads=1)
+    images = np.random.default_rng(0).random((5, 3, 32, 64), np.float32)
+    want = backend(images)
+    monkeypatch.setattr(onnx_backend, "PIXELS_AT_ONCE", 2 * 32 * 64)
+    runs: list[int] = []
+    run = OnnxBackend._run
+    monkeypatch.setattr(OnnxBackend, "_run", lambda s, b: (runs.append(len(b)), run(s, b))[1])
+    assert np.array_equal(backend(images), want)
+    fixed = load_backend(save_graph(tmp_path / "b.onnx", (5, 3, 32, 64)), threads=1)
+    assert np.array_equal(fixed(images), want)
+    assert runs == [2, 2, 1, 5]
 
 
 def test_a_fixed_graph_says_so(tmp_path: Path) -> None:
