@@ -78,7 +78,9 @@ def frames_in(path: Path) -> int:
         return 0
     try:
         with av.open(str(path)) as container:
-            return sum(1 for p in container.demux(container.streams.video[0]) if p.size)
+            packets = container.demux(container.streams.video[0])
+            # A full disk may have cut the last one.
+            return sum(1 for p in packets if p.size and not p.is_corrupt)
     except av.error.FFmpegError:
         return 0
 

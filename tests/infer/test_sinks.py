@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from deal_yolo.infer.sinks import (
     JournalSink,
     Result,
     YoloSink,
+    write_whole,
 )  # fmt: skip
 from deal_yolo.infer.source import Frame
 from deal_yolo.infer.video_sink import VideoSink, frames_in, video_path
@@ -137,6 +139,19 @@ def test_a_full_disk_is_an_error_and_what_was_written_stays(tmp_path: Path) -> N
         file.close()
 
 
+def test_a_file_that_cannot_be_written_whole_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_whole(tmp_path / "a.json", b"{}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for make in (lambda: CsvSink(tmp_path / "file"), lambda: YoloSink(tmp_path / "file", NAMES)):
@@ -190,6 +205,22 @@ def test_video_is_readable_while_it_grows_and_goes_on_after_a_kill(tmp_path: Pat
     shown = video_frames(path)
     assert [n for n, _ in shown] == list(range(12))
     assert np.diff([grey for _, grey in shown]) == pytest.approx(5, abs=2)
+
+
+@pytest.mark.parametrize("lost", [1, 20, 60])
+def test_video_goes_on_after_a_full_disk_has_cut_its_last_frame(tmp_path: Path, lost: int) -> None:
+    full = VideoSink(tmp_path)
+    for n in range(10):
+        full.write(clip(n))
+    path = video_path(tmp_path, PurePosixPath("c.mp4/000000.jpg"))
+    whole = frames_in(path)
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert frames_in(path) == whole - 1
+    sink = VideoSink(tmp_path, {"in/a.jpg": whole - 1})
+    for n in range(whole - 1, 12):
+        sink.write(clip(n))
+    sink.close()
+    assert [n for n, _ in video_frames(path)] == list(range(12))
 
 
 def test_frames_in_what_is_no_video(tmp_path: Path) -> None:
