@@ -36,7 +36,6 @@ def quantize_gated(
     Raises:
         LossError: it loses more than `deal_yolo.export.quantize.AP50_LOSS` or ``SMALL_LOSS``.
         DatasetError: the data set is broken.
-        CheckError: no part can be quantised.
     """
     dataset = load_dataset(find_config("data", data))
     split = load_split(dataset, "val")

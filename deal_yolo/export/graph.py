@@ -199,15 +199,27 @@ def decode_best(model: DealModel, max_detections: int, fixed_size: bool = False)
     _replace(model, last, ScoresFirst(model.model[last], max_detections, fixed_size))
 
 
+class ToHalf(nn.Module):
+    """FP32 to FP16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map of any shape to the same in FP16."""
+        return x.half()
+
+
 def halve(model: DealModel) -> None:
-    """Compute the maps in FP16; coordinates, box distributions and scores stay in FP32.
+    """Compute the maps in FP16; the first row, coordinates, boxes and scores stay in FP32.
 
     To be applied after the rewrites. What runs at the best anchors only costs little, and FP16
-    there would move boxes by up to a pixel.
+    there would move boxes by up to a pixel. The first row is a small convolution too, and FP16
+    would cost more there than in any other: hardly a pixel ``n / 255`` is an FP16 number, and
+    the weights are large, so that small differences of bright pixels are left.
     """
-    for layer in model.modules():
+    first, *rest = model.model
+    for layer in nn.ModuleList(rest).modules():
         if isinstance(layer, nn.Conv2d):
             layer.half()
+    _replace(model, 0, nn.Sequential(first, ToHalf()))
     for layer in model.modules():
         if isinstance(layer, GatheredLDConv):
             layer.offset.float()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from deal_yolo.errors import ConfigError, WeightsError, require
@@ -74,19 +74,6 @@ def export_onnx(
     return out
 
 
-class _Cast(nn.Module):
-    """FP32 in and out, whatever the precision inside."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.dtype = next(model.parameters()).dtype
-
-    def forward(self, images: Tensor) -> Tensor:
-        result: Tensor = self.model(images.to(self.dtype))
-        return result
-
-
 def trace(
     model: nn.Module,
     out: Path,
@@ -105,7 +92,7 @@ def trace(
         warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", message="Constant folding")
         torch.onnx.export(
-            _Cast(model).eval(),
+            model.eval(),
             (torch.zeros(shape),),
             out,
             opset_version=OPSET,

@@ -7,6 +7,7 @@ stay as they are.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from deal_yolo.errors import CheckError, WeightsError, require
+from deal_yolo.errors import WeightsError, require
 from deal_yolo.infer.backends.base import FloatArray
 
 # Parts of an exported graph by the names of their convolutions; the first that fits.
@@ -105,6 +106,7 @@ class LossError(WeightsError):
 def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) -> QuantizeReport:
     """Write an INT8 file, with the parts that lose too much left in floating point.
 
+    Where every part loses too much, all are quantised: see `QuantizeReport.refusal`.
     A part is tried alone, so there are as many trials as parts; ranges are measured once.
 
     Args:
@@ -114,7 +116,6 @@ def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) 
         score: gives the quality of a file.
 
     Raises:
-        CheckError: every part loses too much.
         MissingExtraError: onnx is not installed.
     """
     before = score(onnx)
@@ -129,6 +130,9 @@ def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) 
             costs.append(
                 PartCost(part, len(names), quality, before.ap50 - quality.ap50 > PART_LOSS)
             )
+    if all(cost.kept for cost in costs):
+        # Nothing would be left to quantise, so all is, and the whole shows what that costs.
+        costs = [dataclasses.replace(cost, kept=False) for cost in costs]
     chosen = [name for cost in costs if not cost.kept for name in nodes[cost.part]]
     write_qdq(onnx, out, ranges, chosen)
     return QuantizeReport(before, score(out), tuple(costs))
@@ -164,12 +168,7 @@ def write_qdq(onnx: Path, out: Path, ranges: Any, nodes: Sequence[str]) -> None:
         out: the file to write.
         ranges: what `measure_ranges` gives.
         nodes: names of the convolutions.
-
-    Raises:
-        CheckError: there is nothing to quantise.
     """
-    if not nodes:
-        raise CheckError("every part loses too much in INT8: use --half")
     # The steps of onnxruntime.quantization.quantize_static, which would measure ranges each time.
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from deal_yolo.cli.main import run
-from deal_yolo.errors import CheckError, ConfigError, WeightsError
+from deal_yolo.errors import ConfigError, WeightsError
 from deal_yolo.export import gate, quantize
 from deal_yolo.export.onnx import export_onnx
 from deal_yolo.export.quantize import PartCost, Quality, QuantizeReport
@@ -70,9 +70,16 @@ def test_an_int8_file_runs_with_its_metadata(file, tmp_path):
     assert backend(INPUTS[0]).shape == (1, 50, 8)
 
 
-def test_nothing_to_quantise_is_an_error(file, tmp_path):
-    with pytest.raises(CheckError, match="every part"):
-        quantize.write_qdq(file, tmp_path / "q.onnx", None, [])
+def test_where_every_part_loses_too_much_all_are_quantised_and_the_whole_is_refused(
+    file, tmp_path
+):
+    given = iter([50, *[49.5] * len(quantize.PARTS), 47])
+    out = tmp_path / "q.onnx"
+    report = quantize.quantize(file, out, INPUTS, lambda _: Quality(next(given), None))
+    assert not any(part.kept for part in report.parts)
+    assert "INT8 loses 3.0 points" in report.refusal()
+    kinds = [node.op_type for node in onnx.load(out).graph.node]
+    assert kinds.count("QuantizeLinear") >= kinds.count("Conv")
 
 
 @pytest.mark.parametrize(
