@@ -42,6 +42,19 @@ class Backend(Protocol):
         """
 
 
+def refuse_nonfinite(output: FloatArray, path: Path) -> FloatArray:
+    """The output of a network, if it is one of sound weights.
+
+    Else every score would fail its threshold, and a damaged file would just find nothing.
+
+    Raises:
+        WeightsError: a value is NaN or infinite.
+    """
+    if not np.isfinite(output).all():
+        raise WeightsError(f"{path} gives values that are not finite: export it again")
+    return output
+
+
 def load_backend(path: str | Path, threads: int | None = None, device: str = "cpu") -> Backend:
     """Open a weights file with the engine that its suffix names.
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from deal_yolo.errors import ConfigError, WeightsError
-from deal_yolo.infer.backends.base import FloatArray
+from deal_yolo.infer.backends.base import FloatArray, refuse_nonfinite
 from deal_yolo.metadata import Metadata
 
 _LOAD_ERRORS = (
@@ -46,6 +46,7 @@ class OnnxBackend:
         except _LOAD_ERRORS as error:
             reason = " ".join(str(error).split())
             raise WeightsError(f"{path} is not a usable ONNX file: {reason}") from error
+        self._path = path
         self._session = session
         self.metadata = Metadata.from_strings(
             session.get_modelmeta().custom_metadata_map, str(path)
@@ -66,7 +67,8 @@ class OnnxBackend:
         return np.concatenate([self._run(batch[i : i + most]) for i in range(0, len(batch), most)])
 
     def _run(self, batch: FloatArray) -> FloatArray:
-        return cast(FloatArray, self._session.run(["detections"], {"images": batch})[0])
+        output = cast(FloatArray, self._session.run(["detections"], {"images": batch})[0])
+        return refuse_nonfinite(output, self._path)
 
 
 def session_options(threads: int | None) -> Any:

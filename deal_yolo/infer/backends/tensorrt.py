@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deal_yolo.errors import ConfigError, DealYoloError, WeightsError, require
-from deal_yolo.infer.backends.base import FloatArray
+from deal_yolo.infer.backends.base import FloatArray, refuse_nonfinite
 from deal_yolo.metadata import Metadata
 
 INPUT, OUTPUT = "images", "detections"
@@ -97,6 +97,7 @@ class TensorRtBackend:
 
     def __init__(self, path: Path) -> None:
         self.metadata = _read_metadata(path)
+        self._path = path
         trt = import_tensorrt()
         self._cuda = require("cuda.bindings.runtime", "jetson")
         logger = trt.Logger(trt.Logger.WARNING)
@@ -138,7 +139,7 @@ class TensorRtBackend:
             raise DealYoloError("TensorRT could not run the engine: its log above says why")
         self._copy(self._output.device, self._output.host, n, kinds.cudaMemcpyDeviceToHost)
         call(cuda, cuda.cudaStreamSynchronize, self._stream)
-        return np.array(self._output.host[:n])
+        return refuse_nonfinite(np.array(self._output.host[:n]), self._path)
 
     def _copy(self, device: int, host: FloatArray, n: int, kind: Any) -> None:
         """Copy the first ``n`` images' share of a buffer, in the order of the stream."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from deal_yolo.errors import ConfigError, require
-from deal_yolo.infer.backends.base import FloatArray
+from deal_yolo.infer.backends.base import FloatArray, refuse_nonfinite
 
 MAX_DETECTIONS = 3000
 
@@ -36,6 +36,7 @@ class TorchBackend:
 
         if threads is not None:
             self._torch.set_num_threads(threads)
+        self._path = path
         model, self.metadata = load_model(path)
         keep = self.metadata.max_detections or MAX_DETECTIONS
         try:
@@ -48,4 +49,4 @@ class TorchBackend:
         """See `deal_yolo.infer.backends.base.Backend`."""
         with self._torch.inference_mode():
             output = self._model(self._torch.from_numpy(batch).to(self._device))
-        return cast(FloatArray, output.float().cpu().numpy())
+        return refuse_nonfinite(cast(FloatArray, output.float().cpu().numpy()), self._path)

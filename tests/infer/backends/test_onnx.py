@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import pytest
 
 from deal_yolo.errors import ConfigError, WeightsError
@@ -69,6 +70,17 @@ def test_other_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(WeightsError, match="no deal_yolo metadata"):
         load_backend(path)
+
+
+def test_a_file_with_nan_is_refused_where_it_would_find_nothing(tmp_path: Path) -> None:
+    path = save_graph(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    damaged = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT)
+    values = np.full(tuple(damaged.dims), np.nan, np.float32)
+    damaged.CopyFrom(onnx.numpy_helper.from_array(values, damaged.name))
+    onnx.save(model, path)
+    with pytest.raises(WeightsError, match="not finite: export it again"):
+        load_backend(path)(np.zeros((1, 3, 64, 64), np.float32))
 
 
 def test_a_class_count_that_does_not_fit_its_names_is_refused(tmp_path: Path) -> None:
