@@ -17,6 +17,7 @@ from deal_yolo.export.graph import (
     fix_upsampling,
     fold_batch_norm,
     gather_samples,
+    halve,
     mix_before_upsampling,
     split_halves,
 )
@@ -126,6 +127,18 @@ def test_coordinates_stay_exact_in_half_precision():
         got = gathered(x.half()).float()
     inside = got[0, 0, :-1, 1000:-1]
     assert torch.allclose(inside, nn.functional.silu(torch.full_like(inside, 0.5)), atol=1e-3)
+
+
+def test_in_half_precision_the_first_row_stays_exact(model):
+    form = export_form(model, 50)
+    images = pictures(1, 64, 64)
+    with torch.no_grad():
+        want = form.model[0](images)
+        halve(form)
+        got = form.model[0](images)
+    assert torch.equal(got, want.half())
+    kinds = {m.weight.dtype for m in form.model[1:].modules() if isinstance(m, nn.Conv2d)}
+    assert torch.float16 in kinds
 
 
 @pytest.mark.parametrize("keep", [1, 50, 100_000])

@@ -70,9 +70,7 @@ def test_an_int8_file_runs_with_its_metadata(file, tmp_path):
     assert backend(INPUTS[0]).shape == (1, 50, 8)
 
 
-def test_where_every_part_loses_too_much_all_are_quantised_and_the_whole_is_refused(
-    file, tmp_path
-):
+def test_where_every_part_loses_too_much_all_are_quantised_and_the_whole_is_refused(file, tmp_path):
     given = iter([50, *[49.5] * len(quantize.PARTS), 47])
     out = tmp_path / "q.onnx"
     report = quantize.quantize(file, out, INPUTS, lambda _: Quality(next(given), None))
