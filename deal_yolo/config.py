@@ -170,7 +170,7 @@ class RefineConfig:
     """
 
     low: float = 0.02
-    high: float = 0.7
+    high: float = 0.8
     first_imgsz: int | None = 640
     window: int = 1024
     window_imgsz: int | None = None
