@@ -193,7 +193,8 @@ def load_dataset(yaml: str | Path) -> Dataset:
 
     The root is ``path`` if that is absolute. A relative one is looked for in this order:
     ``$DEAL_YOLO_DATA/path``, ``$DEAL_YOLO_DATA`` itself, the YAML's folder, ``data/path`` in the
-    current folder; the first that holds a split is taken. Without ``path`` it is the YAML's folder.
+    current folder; the first that holds a split is taken. One that begins with a dot is looked for
+    in the YAML's folder first. Without ``path`` it is the YAML's folder.
 
     Raises:
         ConfigError: the YAML is malformed.
@@ -244,10 +245,12 @@ def _places(path: str | None, file: Path) -> list[Path]:
         return [file.parent]
     if Path(path).is_absolute():
         return [Path(path)]
-    places = []
+    beside, places = file.parent / path, []
     if base := os.environ.get(VARIABLE):
         places += [Path(base) / path, Path(base)]
-    return [*places, file.parent / path, Path("data") / path]
+    if path.startswith("."):
+        return [beside, *places]
+    return [*places, beside, Path("data") / path]
 
 
 def _holds_split(place: Path, config: DataConfig) -> bool:

@@ -54,6 +54,18 @@ def test_where_a_relative_root_is_looked_for(
     assert len(dataset.images("train")) == 1
 
 
+def test_a_path_that_begins_with_a_dot_is_not_taken_for_another_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("other", "own"):
+        make(tmp_path / name, {"train": {name: []}})
+    (tmp_path / "configs").mkdir()
+    yaml = tmp_path / "configs" / "own.yaml"
+    yaml.write_text("path: ../own\ntrain: images/train\nnames: {0: cow, 1: calf}\n")
+    monkeypatch.setenv("DEAL_YOLO_DATA", str(tmp_path / "other"))
+    assert [image.stem for image in load_dataset(yaml).images("train")] == ["own"]
+
+
 def test_missing_data_say_what_to_set(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("path: herd\ntrain: images\nnames: [cow]\n")
     with pytest.raises(DatasetError, match="set DEAL_YOLO_DATA to their folder, or 'path'"):
