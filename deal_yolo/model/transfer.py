@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deal_yolo.errors import WeightsError
+from deal_yolo.model.blocks import LDConv
 from deal_yolo.model.network import DealModel
 
 PREFIX = "model."
@@ -51,7 +52,8 @@ def _listed(numbers: list[int]) -> str:
 def transfer(model: DealModel, tensors: Mapping[str, Tensor]) -> Transfer:
     """Copy into ``model`` every layer that fits.
 
-    A layer fits where the names and shapes of all its tensors agree. For weights of another model
+    A layer fits where the names and shapes of all its tensors agree, and an `LDConv` also where
+    the other model has a 3x3 convolution, see `sampled_kernel`. For weights of another model
     (YOLOv8's, say) the names are mapped first by the ``transfer`` table of the model's YAML.
 
     Args:
@@ -66,6 +68,12 @@ def transfer(model: DealModel, tensors: Mapping[str, Tensor]) -> Transfer:
     # All names there: the same architecture, at most with other classes or another width.
     same = all(n in tensors for n in own)
     sources = {n: tensors.get(n if same or not table else _mapped(n, table)) for n in own}
+    for name, module in model.named_modules():
+        kernel = sources.get(f"{name}.conv.weight")
+        if isinstance(module, LDConv) and kernel is not None and _is_taken(kernel, module):
+            weight, bias = sampled_kernel(kernel, module)
+            sources[f"{name}.conv.weight"], sources[f"{name}.offset.bias"] = weight, bias
+            sources[f"{name}.offset.weight"] = torch.zeros_like(module.offset.weight)
 
     def fits(name: str) -> bool:
         source = sources[name]
@@ -81,6 +89,36 @@ def transfer(model: DealModel, tensors: Mapping[str, Tensor]) -> Transfer:
     if not taken:
         raise WeightsError("no layer of the weights to start from fits this model")
     return Transfer(tuple(taken), tuple(n for n in own if n not in set(taken)))
+
+
+def sampled_kernel(kernel: Tensor, layer: LDConv) -> tuple[Tensor, Tensor]:
+    """What makes an `LDConv` start as near to a 3x3 convolution as its few points allow.
+
+    The nine taps are dealt out to the points in the order in which these start. A point goes to
+    the middle of its taps and takes the sum of their weights: where the map is flat, and for nine
+    points everywhere, the output is that of the convolution.
+
+    Args:
+        kernel: ``(c2, c1, 3, 3)``.
+        layer: where it is to go.
+
+    Returns:
+        The mixing weights ``(c2, c1, N, 1)`` and the bias ``(2 N,)`` of the offsets, in px of the
+        layer's input.
+    """
+    count = torch.bincount(layer.start[0].long())
+    weights, places = [], []
+    for row, band in enumerate(torch.arange(3).tensor_split(len(count))):
+        for columns in torch.arange(3).tensor_split(int(count[row])):
+            weights.append(kernel[:, :, band][..., columns].sum((2, 3)))
+            places.append((band.float().mean() - 1, columns.float().mean() - 1))
+    bias = torch.tensor(places).T.to(layer.start) - layer.start
+    return torch.stack(weights, 2)[..., None], bias.flatten()
+
+
+def _is_taken(kernel: Tensor, layer: LDConv) -> bool:
+    few = layer.points <= 9  # a tap at least for each
+    return few and kernel.shape == (*layer.conv.weight.shape[:2], 3, 3)
 
 
 def _parts(names: Iterable[str]) -> dict[str, list[str]]:

@@ -8,10 +8,11 @@ from ultralytics.nn.tasks import DetectionModel
 
 from deal_yolo.errors import WeightsError
 from deal_yolo.metadata import KEY, Metadata
+from deal_yolo.model.blocks import LDConv
 from deal_yolo.model.checkpoint import load_model, load_tensors, read_metadata, save_model
 from deal_yolo.model.loss import LossConfig
 from deal_yolo.model.network import DealModel, build_model
-from deal_yolo.model.transfer import transfer
+from deal_yolo.model.transfer import sampled_kernel, transfer
 
 
 def metadata(model: DealModel) -> Metadata:
@@ -153,6 +154,32 @@ def test_transfer_from_the_same_architecture_goes_by_name() -> None:
     assert "model.12.cv1.conv.weight" in taken.taken
     left = {n.rsplit(".", 1)[0] for n in taken.left}
     assert left == {f"model.26.cv3.{i}.2" for i in range(3)}  # the class scores themselves
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("points", [1, 3, 4, 5, 9])
+def test_a_deformable_layer_starts_near_the_convolution(points: int, stride: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    conv = torch.nn.Conv2d(3, 4, 3, stride, 1, bias=False)
+    layer = LDConv(3, 4, points, stride)
+    layer.bn, layer.act = torch.nn.Identity(), torch.nn.Identity()
+    weight, bias = sampled_kernel(conv.weight.detach(), layer)
+    layer.conv.weight.data, layer.offset.bias.data = weight, bias
+    image = torch.rand(2, 3, 9, 9, generator=generator)
+    flat = torch.ones_like(image) * image[:, :, :1, :1]
+    inner = (..., slice(1, -1), slice(1, -1))  # the convolution pads with zeros
+    with torch.no_grad():
+        assert torch.allclose(layer(flat)[inner], conv(flat)[inner], atol=1e-5)
+        if points == 9:
+            assert torch.allclose(layer(image)[inner], conv(image)[inner], atol=1e-5)
+
+
+def test_deformable_layers_take_over_the_convolutions_of_yolov8() -> None:
+    model, theirs = build_model("deal-yolo-ld", 4), build_model("yolov8n", 80).state_dict()
+    taken = transfer(model, theirs).taken
+    for row in (1, 3, 5, 21):
+        assert f"model.{row}.conv.weight" in taken and f"model.{row}.offset.bias" in taken
+    assert model.model[1].offset.bias.tolist() == [-0.5, -0.5, 0, -0.5, 0, 0]
 
 
 def test_transfer_of_nothing_is_an_error() -> None:
