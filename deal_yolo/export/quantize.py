@@ -106,8 +106,9 @@ class LossError(WeightsError):
 def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) -> QuantizeReport:
     """Write an INT8 file, with the parts that lose too much left in floating point.
 
-    Where every part loses too much, all are quantised: see `QuantizeReport.refusal`.
-    A part is tried alone, so there are as many trials as parts; ranges are measured once.
+    Each part is tried alone; those that lose more than `PART_LOSS` stay, unless all do. As long as
+    the parts together lose too much (`QuantizeReport.refusal`), the one that costs most alone stays
+    too, while another is left. Ranges are measured once.
 
     Args:
         onnx: a file of `deal_yolo.export.onnx.export_onnx`.
@@ -131,11 +132,15 @@ def quantize(onnx: Path, out: Path, inputs: Iterable[FloatArray], score: Score) 
                 PartCost(part, len(names), quality, before.ap50 - quality.ap50 > PART_LOSS)
             )
     if all(cost.kept for cost in costs):
-        # Nothing would be left to quantise, so all is, and the whole shows what that costs.
         costs = [dataclasses.replace(cost, kept=False) for cost in costs]
-    chosen = [name for cost in costs if not cost.kept for name in nodes[cost.part]]
-    write_qdq(onnx, out, ranges, chosen)
-    return QuantizeReport(before, score(out), tuple(costs))
+    while True:
+        left = [cost for cost in costs if not cost.kept]
+        write_qdq(onnx, out, ranges, [name for cost in left for name in nodes[cost.part]])
+        report = QuantizeReport(before, score(out), tuple(costs))
+        if report.refusal() is None or len(left) == 1:
+            return report
+        worst = min(left, key=lambda cost: cost.quality.ap50)
+        costs = [dataclasses.replace(c, kept=c.kept or c is worst) for c in costs]
 
 
 def parts_of(onnx: Path) -> dict[str, list[str]]:

@@ -70,14 +70,23 @@ def test_an_int8_file_runs_with_its_metadata(file, tmp_path):
     assert backend(INPUTS[0]).shape == (1, 50, 8)
 
 
-def test_where_every_part_loses_too_much_all_are_quantised_and_the_whole_is_refused(file, tmp_path):
-    given = iter([50, *[49.5] * len(quantize.PARTS), 47])
+def test_parts_stay_one_by_one_until_what_is_left_is_good_enough(file, tmp_path):
+    # Before, six parts of which each loses too much, then all, five and four of them.
+    given = iter([50, 49.5, 49.4, 49.3, 49.2, 48, 47, 45, 48.9, 49.1])
     out = tmp_path / "q.onnx"
     report = quantize.quantize(file, out, INPUTS, lambda _: Quality(next(given), None))
-    assert not any(part.kept for part in report.parts)
-    assert "INT8 loses 3.0 points" in report.refusal()
-    kinds = [node.op_type for node in onnx.load(out).graph.node]
-    assert kinds.count("QuantizeLinear") >= kinds.count("Conv")
+    assert [part.part for part in report.parts if part.kept] == ["backbone", "neck"]
+    assert report.after.ap50 == 49.1 and report.refusal() is None
+
+
+def test_a_file_of_one_part_that_loses_too_much_is_refused(file, tmp_path):
+    given = iter([50, 49, 48, 47, 46, 45, 44, *[40] * 6])
+    out = tmp_path / "q.onnx"
+    report = quantize.quantize(file, out, INPUTS, lambda _: Quality(next(given), None))
+    assert [part.part for part in report.parts if not part.kept] == ["LDConv offsets"]
+    assert "INT8 loses 10.0 points" in report.refusal()
+    assert next(given, None) is None
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(out).graph.node}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,7 @@ def test_the_command_scores_and_writes_an_int8_file(weights, data, tmp_path, cap
 def test_a_refusal_prints_the_table_and_ends_with_status_2(
     weights, data, tmp_path, capsys, monkeypatch
 ):
-    scores = iter([50.0] * 7 + [10.0])
+    scores = iter([50.0] * 7 + [10.0] * 6)
     monkeypatch.setattr(gate, "score_of", lambda *_: Quality(next(scores), None))
     out = tmp_path / "m.onnx"
     arguments = ["export", "--weights", str(weights), "--int8", "--calib", str(data), "--json"]
