@@ -113,6 +113,10 @@ def _against_seconds(table: Table, axes: Any) -> bool:
             points[entry.model].append((float(np.mean(known)), entry.strategy, score))
     if sum(map(len, points.values())) < 2:
         return False
+    # Names would lie over each other where times are alike: points have numbers, told beside.
+    names = list(dict.fromkeys(p[1] for group in points.values() for p in group))
+    told = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
+    axes.text(1.02, 1, told, transform=axes.transAxes, verticalalignment="top", fontsize=8)
     for number, (model, group) in enumerate(points.items()):
         x, y = [p[0] for p in group], [p[2].value for p in group]
         axes.plot(x, y, "o", label=model, markersize=5, color=_colour(number))
@@ -124,8 +128,8 @@ def _against_seconds(table: Table, axes: Any) -> bool:
         axes.plot(*np.array(budgets).reshape(-1, 2).T, color=_colour(number), linewidth=1)
         for at, strategy, figure in group:
             _whisker(axes, at, figure)
-            place = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 7}
-            axes.annotate(strategy, (at, figure.value), **place)
+            place = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(str(names.index(strategy) + 1), (at, figure.value), **place)
     axes.set_xscale("log")
     axes.margins(x=0.12)
     ticker = require("matplotlib.ticker", "data")
