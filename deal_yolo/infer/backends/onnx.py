@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +25,6 @@ _LOAD_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
-# Px of a run on a CPU, all images together. The maps of more of them outgrow a processor's cache:
-# eight images of 640 px take a sixth longer in one run than in eight.
-PIXELS_AT_ONCE = 640 * 640
 
 
 class OnnxBackend:
@@ -40,12 +41,7 @@ class OnnxBackend:
     """
 
     def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
-        options = session_options(threads)
-        try:
-            session = ort.InferenceSession(str(path), options, providers=_providers(device))
-        except _LOAD_ERRORS as error:
-            reason = " ".join(str(error).split())
-            raise WeightsError(f"{path} is not a usable ONNX file: {reason}") from error
+        session = _load(path, threads, device)
         self._path = path
         self._session = session
         self.metadata = Metadata.from_strings(
@@ -55,20 +51,42 @@ class OnnxBackend:
         self.batch_size = shape[0]
         height, width = shape[2:]
         self.input_size = None if height is None or width is None else (height, width)
-        self._in_parts = device == "cpu" and self.batch_size is None
+        self._lanes = 0
+        if device == "cpu" and self.batch_size is None:
+            self._lanes = threads or os.cpu_count() or 1
 
     def __call__(self, batch: FloatArray) -> FloatArray:
-        """See `deal_yolo.infer.backends.base.Backend`; on a CPU larger batches run in parts."""
-        most = len(batch)
-        if self._in_parts:
-            most = max(1, PIXELS_AT_ONCE // (batch.shape[2] * batch.shape[3]))
-        if most >= len(batch):
-            return self._run(batch)
-        return np.concatenate([self._run(batch[i : i + most]) for i in range(0, len(batch), most)])
+        """See `deal_yolo.infer.backends.base.Backend`.
 
-    def _run(self, batch: FloatArray) -> FloatArray:
-        output = cast(FloatArray, self._session.run(["detections"], {"images": batch})[0])
+        On a CPU as many images as there are threads run side by side, one thread each: the maps of
+        a whole batch outgrow the cache, and threads that share an operator wait for each other.
+        """
+        if not self._lanes or len(batch) < 2:
+            return self._run(self._session, batch)
+        images = [batch[i : i + 1] for i in range(len(batch))]
+        even = len(images) - len(images) % self._lanes if self._lanes > 1 else 0
+        outputs = list(self._side_by_side(images[:even])) if even else []
+        return np.concatenate(outputs + [self._run(self._session, i) for i in images[even:]])
+
+    @cached_property
+    def _side_by_side(self) -> Callable[[list[FloatArray]], Iterator[FloatArray]]:
+        """Runs single images, each on one thread, with a session that threads may share."""
+        session, pool = _load(self._path, 1, "cpu"), ThreadPoolExecutor(self._lanes)
+        return lambda images: pool.map(lambda image: self._run(session, image), images)
+
+    def _run(self, session: Any, batch: FloatArray) -> FloatArray:
+        output = cast(FloatArray, session.run(["detections"], {"images": batch})[0])
         return refuse_nonfinite(output, self._path)
+
+
+def _load(path: Path, threads: int | None, device: str) -> Any:
+    try:
+        return ort.InferenceSession(
+            str(path), session_options(threads), providers=_providers(device)
+        )
+    except _LOAD_ERRORS as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{path} is not a usable ONNX file: {reason}") from error
 
 
 def session_options(threads: int | None) -> Any:

@@ -8,8 +8,7 @@ import onnx.numpy_helper
 import pytest
 
 from deal_yolo.errors import ConfigError, WeightsError
-from deal_yolo.infer.backends import onnx as onnx_backend
-from deal_yolo.infer.backends.base import load_backend
+from deal_yolo.infer.backends.base import FloatArray, load_backend
 from deal_yolo.infer.backends.onnx import OnnxBackend
 from deal_yolo.infer.detector import load_detector
 from tests.infer.graph import metadata, save_graph
@@ -26,20 +25,35 @@ def test_a_dynamic_graph_takes_any_batch_and_size(tmp_path: Path) -> None:
         assert output.dtype == np.float32
 
 
-def test_a_large_batch_runs_in_parts_with_the_same_boxes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("threads, alone", [(1, 0), (2, 4), (3, 3), (8, 0)])
+def test_a_batch_runs_side_by_side_with_the_same_boxes_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, alone: int
 ) -> None:
-    backend = load_backend(save_graph(tmp_path / "a.onnx"), threads=1)
     images = np.random.default_rng(0).random((5, 3, 32, 64), np.float32)
-    want = backend(images)
-    monkeypatch.setattr(onnx_backend, "PIXELS_AT_ONCE", 2 * 32 * 64)
-    runs: list[int] = []
+    fixed = load_backend(save_graph(tmp_path / "fixed.onnx", (5, 3, 32, 64)), threads)
+    backend = load_backend(save_graph(tmp_path / "a.onnx"), threads)
+    assert isinstance(backend, OnnxBackend)
+    runs: list[tuple[bool, int]] = []
     run = OnnxBackend._run
-    monkeypatch.setattr(OnnxBackend, "_run", lambda s, b: (runs.append(len(b)), run(s, b))[1])
+
+    def noted(self: OnnxBackend, session: object, batch: FloatArray) -> FloatArray:
+        runs.append((session is self._session, len(batch)))
+        return run(self, session, batch)
+
+    monkeypatch.setattr(OnnxBackend, "_run", noted)
+    want = fixed(images)
+    assert runs == [(True, 5)]
+    assert not np.array_equal(want[0], want[1])
     assert np.array_equal(backend(images), want)
-    fixed = load_backend(save_graph(tmp_path / "b.onnx", (5, 3, 32, 64)), threads=1)
-    assert np.array_equal(fixed(images), want)
-    assert runs == [2, 2, 1, 5]
+    assert sorted(runs[1:]) == [(False, 1)] * alone + [(True, 1)] * (5 - alone)
+
+
+def test_nan_in_a_batch_is_refused(tmp_path: Path) -> None:
+    backend = load_backend(save_graph(tmp_path / "a.onnx"), threads=2)
+    images = np.zeros((4, 3, 32, 64), np.float32)
+    images[1] = np.nan
+    with pytest.raises(WeightsError, match=r"a\.onnx"):
+        backend(images)
 
 
 def test_a_fixed_graph_says_so(tmp_path: Path) -> None:
