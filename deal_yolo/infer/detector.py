@@ -58,8 +58,7 @@ class Detector:
         conf: least score of a box.
         nms_iou: threshold of the suppression within a class.
         max_det: most boxes of an image.
-        max_batch: most images in one run of the network. It bounds the memory, and larger batches
-            outgrow a processor's cache: at 416 px 8 take a fifth longer for an image than 2.
+        max_batch: most images that the backend is given at a time; it bounds the memory.
 
     Raises:
         WeightsError: the backend takes only another size.
@@ -73,7 +72,7 @@ class Detector:
         conf: float = 0.001,
         nms_iou: float = 0.5,
         max_det: int = 1000,
-        max_batch: int = 2,
+        max_batch: int = 8,
     ) -> None:
         self.backend = backend
         self.conf = conf
