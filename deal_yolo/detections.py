@@ -110,7 +110,7 @@ class Detections:
             xyxy=np.asarray(other.xyxy, np.float32),
             score=np.ones(n, np.float32)
             if other.confidence is None
-            else np.float32(other.confidence),
+            else np.asarray(other.confidence, np.float32),
             class_id=_filled(other.class_id, n, 0),
             track=_filled(other.tracker_id, n, UNTRACKED),
             stage=_filled(other.data.get("stage"), n, 1),

@@ -171,7 +171,9 @@ def corrected_count(
     animals = rng.binomial(boxes, right[1:])
     missed = rng.negative_binomial(np.maximum(animals, 1), seen[1:])
     totals = (animals + np.where(animals > 0, missed, 0)).sum(axis=1)
-    return CorrectedCount(float((boxes * right[0] / seen[0]).sum()), *percentiles(totals))
+    return CorrectedCount(
+        float((boxes * right[0] / seen[0]).sum()), *percentiles(totals.astype(float))
+    )
 
 
 def _rates(weights: Floats, hits: Ints, trials: Ints) -> Floats:

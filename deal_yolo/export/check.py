@@ -98,7 +98,7 @@ def compare(
     Returns:
         The number of rows of ``want`` compared, the largest difference in px and in score.
     """
-    cut = max(want[:, 4:].max(1).min(), have[:, 4:].max(1).min()) + SCORE_TOLERANCE
+    cut = float(max(want[:, 4:].max(1).min(), have[:, 4:].max(1).min())) + SCORE_TOLERANCE
     cut = max(cut, least_score)
     whole = len(want) != len(have)
     differences = [

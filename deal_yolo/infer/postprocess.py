@@ -27,7 +27,9 @@ def to_detections(
     scores = output[:, 4:].max(axis=1)
     good = scores >= conf
     output, scores = output[good], scores[good]
-    found = Detections(box.to_image(output[:, :4]), scores, output[:, 4:].argmax(axis=1))
+    found = Detections(
+        box.to_image(output[:, :4]), scores, output[:, 4:].argmax(axis=1).astype(np.int32)
+    )
     # What lay in the padding alone has no area in the image.
     return suppress(found.select(area(found.xyxy) > 0), nms_iou, max_det)
 

@@ -81,11 +81,12 @@ def read_video(path: str, name: PurePosixPath, excerpt: Excerpt) -> Iterator[Fra
         last = 0.0
         try:
             for frame in container.decode(stream):
-                if frame.time is None:
+                if frame.pts is None:
                     continue
+                at = float(frame.pts * _tick(stream))
                 # Half a millisecond: a time is a rounded multiple of the time base.
-                index = bisect.bisect_left(times, frame.time - 0.0005)
-                last = frame.time - origin
+                index = bisect.bisect_left(times, at - 0.0005)
+                last = at - origin
                 if excerpt.ended(last):
                     return
                 if excerpt.wants(index, last):
@@ -241,7 +242,7 @@ def _length(container: av.container.InputContainer, stream: av.VideoStream) -> f
 
 def _tick(stream: av.VideoStream) -> Fraction:
     assert stream.time_base is not None  # only of a stream not yet opened
-    return stream.time_base
+    return Fraction(stream.time_base.numerator, stream.time_base.denominator)
 
 
 def _upright(frame: av.VideoFrame) -> Image:
