@@ -70,12 +70,13 @@ def nms(
     Returns:
         The numbers of the boxes that stay, best first; ties keep the order of the input.
     """
-    order = np.argsort(-scores, kind="stable")
+    order: npt.NDArray[np.intp] = np.argsort(-scores, kind="stable")
     keep = np.zeros(len(boxes), bool)
     for number in np.unique(classes):
         rest = order[classes[order] == number]
         keep[rest[_survivors(boxes[rest], threshold)]] = True
-    return order[keep[order]]
+    best: npt.NDArray[np.intp] = order[keep[order]]
+    return best
 
 
 def _survivors(boxes: Boxes, threshold: float) -> npt.NDArray[np.intp]:

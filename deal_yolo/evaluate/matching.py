@@ -19,6 +19,7 @@ ALL_SIZES = (0.0, 1e5)
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def match(
     labels: Labels,
     found: Detections,
     ranges: Sequence[tuple[float, float]] = (ALL_SIZES,),
-    thresholds: npt.NDArray[np.float64] = IOU_THRESHOLDS,
+    thresholds: Floats = IOU_THRESHOLDS,
 ) -> Matches:
     """Give boxes to labels as COCO does (``pycocotools.cocoeval.evaluateImg``).
 
@@ -115,10 +116,10 @@ def _within(
 
 
 def _choose(
-    overlap: npt.NDArray[np.floating],
+    overlap: Floats,
     free: Bools,
     counted: Bools,
-    thresholds: npt.NDArray[np.float64],
+    thresholds: Floats,
 ) -> Ints:
     """``(a, t)`` label that a box takes, -1 for none; of equal overlaps the last, as in COCO."""
     choice = np.full(free.shape[:2], -1, dtype=np.intp)

@@ -137,5 +137,7 @@ def model_inputs(photo: Path, backend: Backend) -> Iterator[FloatArray]:
     image = read_image(photo)
     top, left = (max(0, (side - size) // 2) for side in image.shape[:2])
     for part in (image, image[top : top + size, left : left + size]):
-        box = letterbox(part.shape[:2], size, max(metadata.strides), backend.input_size)
+        box = letterbox(
+            (part.shape[0], part.shape[1]), size, max(metadata.strides), backend.input_size
+        )
         yield np.repeat(to_input(part, box)[None], backend.batch_size or 1, axis=0)
