@@ -58,7 +58,7 @@ def _write(path: Path, draw: Callable[[Any], bool]) -> bool:
     if not draw(axes):
         return False
     axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
+    if axes.get_legend() is None and axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small", frameon=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,6 +178,8 @@ def _learning(comparison: Comparison, axes: Any) -> bool:
             if run.get(column):
                 axes.plot(run["epoch"], run[column], label=label, color=_colour(number))
                 label, drawn = None, True
+    if drawn:  # beside the lines, which are everywhere
+        axes.legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     axes.set(xlabel="epoch", ylabel="mAP50")
     axes.set_title("Validation windows after each epoch, ultralytics' validator; a line a training")
     return drawn
