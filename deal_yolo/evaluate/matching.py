@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deal_yolo.boxes import area, inside_share, iou
+from deal_yolo.boxes import Floats, area, inside_share, iou
 from deal_yolo.datasets.labels import ANY_CLASS, Labels
 from deal_yolo.detections import Detections
 
@@ -19,7 +19,6 @@ ALL_SIZES = (0.0, 1e5)
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
