@@ -118,6 +118,14 @@ def test_what_fights_with_it_is_switched_off() -> None:
     assert not any(settings.values())
 
 
+def test_the_wide_one_differs_in_the_change_of_scale_alone() -> None:
+    aerial, wide = (
+        load(AugmentConfig, AERIAL.with_name(f"augment-aerial{n}.yaml")) for n in ("", "-wide")
+    )
+    assert aerial.transforms == wide.transforms and aerial.least_side == wide.least_side
+    assert wide.ultralytics == {**aerial.ultralytics, "scale": 0.6}
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
