@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, distributed, nn
 from ultralytics.utils.loss import DFLoss, v8DetectionLoss
 from ultralytics.utils.metrics import bbox_iou
-from ultralytics.utils.tal import bbox2dist
+from ultralytics.utils.tal import bbox2dist, dist2bbox
 
 from deal_yolo.config import check_range
 from deal_yolo.errors import ConfigError
+from deal_yolo.model.assigner import SparseAssigner
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,11 @@ class BoxLoss(nn.Module):
             return loss
         return (1 - weight) * loss + weight * (1 - nwd(predicted, target, self.nwd_constant))
 
+    def decode(self, bins: Tensor, point: Tensor) -> Tensor:
+        """``(n, 4)`` boxes of ``(4 n, reg_max)`` logits around ``(n, 2)`` points, in strides."""
+        values = torch.arange(bins.shape[1], dtype=bins.dtype, device=bins.device)
+        return dist2bbox((bins.softmax(1) @ values).view(-1, 4), point, xywh=False)
+
     def forward(  # noqa: PLR0913  the signature is ultralytics'
         self,
         pred_dist: Tensor,
@@ -166,8 +172,8 @@ class BoxLoss(nn.Module):
 
         Args:
             pred_dist: ``(b, a, 4 * reg_max)`` logits of the box distributions.
-            pred_bboxes: ``(b, a, 4)`` boxes in units of their level's stride.
-            anchor_points: ``(a, 2)`` in the same units.
+            pred_bboxes: not used: decoding the positive anchors alone costs less.
+            anchor_points: ``(a, 2)`` in units of their level's stride.
             target_bboxes: ``(b, a, 4)`` in the same units.
             target_scores: ``(b, a, nc)``.
             target_scores_sum: a number, at least 1.
@@ -176,12 +182,15 @@ class BoxLoss(nn.Module):
             stride: ``(a, 1)`` px for each unit.
         """
         # Without positive anchors, too, WIoU must take part in the mean over the processes.
-        weight = target_scores.sum(-1)[fg_mask]
-        pixels = stride.expand(len(anchor_points), 1).expand_as(pred_bboxes[..., :1])[fg_mask]
-        loss = self.boxes(pred_bboxes[fg_mask] * pixels, target_bboxes[fg_mask] * pixels)
-        target = bbox2dist(anchor_points, target_bboxes, self.dfl_loss.reg_max - 1)
-        bins = pred_dist[fg_mask].view(-1, self.dfl_loss.reg_max)
-        dfl = self.dfl_loss(bins, target[fg_mask]).squeeze(-1)
+        image, anchor = fg_mask.nonzero(as_tuple=True)
+        weight = target_scores[image, anchor].sum(-1)
+        point, wanted = anchor_points[anchor], target_bboxes[image, anchor]
+        bins = pred_dist[image, anchor].view(-1, self.dfl_loss.reg_max)
+        boxes = self.decode(bins, point)
+        pixels = stride.expand(len(anchor_points), 1)[anchor]
+        loss = self.boxes(boxes * pixels, wanted * pixels)
+        target = bbox2dist(point, wanted, self.dfl_loss.reg_max - 1)
+        dfl = self.dfl_loss(bins, target).squeeze(-1)
         return (loss * weight).sum() / target_scores_sum, (dfl * weight).sum() / target_scores_sum
 
 
@@ -192,12 +201,35 @@ class DetectionLoss(v8DetectionLoss):
     gradients add up to the gradient of one process that has the whole batch.
     """
 
+    assigner: SparseAssigner
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self.bbox_loss = model.box_loss
+        given = self.assigner
+        self.assigner = SparseAssigner(
+            topk=given.topk,
+            num_classes=given.num_classes,
+            alpha=given.alpha,
+            beta=given.beta,
+            stride=given.stride,
+            topk2=given.topk2,
+        )
         self.assigner.register_forward_hook(self._note_scores)
         if self.bbox_loss.config.assigner == "nwd":
             self.assigner.iou_calculation = self._nwd
+
+    @torch.no_grad()
+    def bbox_decode(self, anchor_points: Tensor, pred_dist: Tensor) -> Tensor:
+        """Boxes of all anchors for the assigner, in strides; the box loss decodes what is learnt.
+
+        A softmax over rows of 16 bins is slow on a CPU, so it is written out. Logits are nowhere
+        near the limits, which only keep the quotient finite.
+        """
+        bins = pred_dist.view(-1, self.reg_max).clamp(-80, 80).exp_()
+        sums = bins @ torch.stack([self.proj, torch.ones_like(self.proj)], 1)
+        distance = (sums[:, 0] / sums[:, 1]).view(*pred_dist.shape[:2], 4)
+        return dist2bbox(distance, anchor_points, xywh=False)
 
     def _nwd(self, target: Tensor, predicted: Tensor) -> Tensor:
         return nwd(target, predicted, self.bbox_loss.nwd_constant)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, distributed
+from ultralytics.utils.tal import bbox2dist
 
 from deal_yolo.errors import ConfigError
 from deal_yolo.model.loss import BoxLoss, LossConfig, WIoU, nwd
@@ -118,10 +119,13 @@ def test_loss_is_in_pixels_whatever_the_level() -> None:
     values = []
     for stride in (4.0, 16.0):
         predicted, target = box(0, 0, 16, 16) / stride, box(4, 0, 20, 16) / stride
+        point = torch.tensor([[1.0, 1.0]])
+        distance = bbox2dist(point, predicted)[0].long()
+        logits = 50 * torch.nn.functional.one_hot(distance, 16).float()  # sure of these bins
         value, _ = loss(
-            torch.zeros(1, 1, 64),
+            logits.view(1, 1, 64),
             predicted[None],
-            torch.tensor([[1.0, 1.0]]),
+            point,
             target[None],
             torch.ones(1, 1, 1),
             torch.tensor(1.0),
