@@ -38,9 +38,9 @@ def load_teacher(path: Path, names: tuple[str, ...]) -> DealModel:
     return teacher.requires_grad_(False)
 
 
-def on_levels(head: nn.Module, maps: dict[str, Any], strides: Tensor) -> dict[str, Any]:
-    """The raw maps of a head, of the levels that have one of ``strides`` alone."""
-    wanted = [bool(s in strides) for s in head.stride]
+def on_levels(maps: dict[str, Any], has: Tensor, strides: Tensor) -> dict[str, Any]:
+    """Raw maps, of levels with the strides ``has``, of those in ``strides`` alone."""
+    wanted = torch.isin(has, strides).tolist()
     sizes = [f.shape[2] * f.shape[3] for f in maps["feats"]]
 
     def chosen(parts: Sequence[Tensor]) -> list[Tensor]:
@@ -70,16 +70,20 @@ class DistilledLoss(DetectionLoss):
         model: the student, on its device.
         teacher: its classes are the student's.
         weight: of the teacher's loss beside that of the labels.
+        zoom: how many times as large as the student the teacher sees the images. Its strides are
+            then as many times smaller, in px of the student's.
 
     Raises:
         WeightsError: the teacher has none of the model's strides.
     """
 
-    def __init__(self, model: DealModel, teacher: DealModel, weight: float) -> None:
+    def __init__(self, model: DealModel, teacher: DealModel, weight: float, zoom: int = 1) -> None:
         super().__init__(model)
-        self.common = model.stride[torch.isin(model.stride, teacher.stride)]
+        self.zoom = zoom
+        self.strides = teacher.stride.to(model.stride) / zoom
+        self.common = model.stride[torch.isin(model.stride, self.strides)]
         if not len(self.common):
-            theirs, ours = (", ".join(f"{s:g}" for s in m.stride) for m in (teacher, model))
+            theirs, ours = (", ".join(f"{s:g}" for s in m) for m in (self.strides, model.stride))
             raise WeightsError(f"the teacher has strides {theirs}; this model has {ours}")
         self.head = model.model[-1]
         self.dtype = model.autocast_dtype
@@ -98,6 +102,8 @@ class DistilledLoss(DetectionLoss):
     @torch.no_grad()
     def look(self, images: Tensor) -> dict[str, Any]:
         """The teacher's raw maps of the images."""
+        if self.zoom > 1:
+            images = F.interpolate(images, scale_factor=self.zoom, mode="bilinear")
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             maps: dict[str, Any] = self.teacher(images)[1]
         return maps
@@ -105,8 +111,8 @@ class DistilledLoss(DetectionLoss):
     def distill(self, preds: dict[str, Any], maps: dict[str, Any]) -> Tensor:
         """The loss of the student's raw maps against the teacher's, a number."""
         theirs = self.teacher.model[-1]
-        preds = on_levels(self.head, preds, self.common)
-        maps = on_levels(theirs, maps, self.common)
+        preds = on_levels(preds, self.head.stride, self.common)
+        maps = on_levels(maps, self.strides, self.common)
         target = maps["scores"].float().sigmoid()
         gap = (target - preds["scores"].detach().sigmoid()).abs()
         bce = F.binary_cross_entropy_with_logits(preds["scores"], target, reduction="none")

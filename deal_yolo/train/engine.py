@@ -126,7 +126,10 @@ class DealTrainer(DetectionTrainer):
         if self.run.config.teacher is not None:
             # Not in the copy that is validated and saved, which was made before.
             teacher = load_teacher(Path(self.run.config.teacher), self.run.names)
-            model.criterion = DistilledLoss(model, teacher, self.run.config.teacher_weight)
+            config = self.run.config
+            model.criterion = DistilledLoss(
+                model, teacher, config.teacher_weight, config.teacher_zoom
+            )
 
     def build_optimizer(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> optim.Optimizer:
         """Ultralytics' optimiser or one of ours, with LDConv's offsets in a slower group."""
@@ -172,6 +175,7 @@ class DealTrainer(DetectionTrainer):
                 "loss": {"iou": config.loss.iou, "nwd_weight": config.loss.nwd_weight},
                 **({"assigner": "nwd"} if config.loss.assigner == "nwd" else {}),
                 **({"teacher": Path(config.teacher).name} if config.teacher else {}),
+                **({"teacher_zoom": config.teacher_zoom} if config.teacher_zoom > 1 else {}),
                 "nwd_constant": float(unwrap_model(self.model).box_loss.nwd_constant),
                 "precision": str(unwrap_model(self.model).autocast_dtype or torch.float32),
                 "window_metrics": {

@@ -46,6 +46,8 @@ class TrainConfig:
         teacher: weights (.safetensors) of a larger model of the same strides and classes, to learn
             from besides the labels; None for labels alone.
         teacher_weight: of the teacher's loss beside that of the labels.
+        teacher_zoom: how many times as large the teacher sees a window. At 2 YOLOv8's strides of
+            8, 16 and 32 px teach the levels of strides 4, 8 and 16.
         ultralytics: more settings of ultralytics' trainer, by its names.
     """
 
@@ -62,6 +64,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     teacher: str | None = None
     teacher_weight: float = 1.0
+    teacher_zoom: int = 1
     ultralytics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class TrainConfig:
         check_range("lr0", self.lr0, 0, 10)
         check_range("offset_lr", self.offset_lr, 0, 1)
         check_range("teacher_weight", self.teacher_weight, 0, 100)
+        check_range("teacher_zoom", self.teacher_zoom, 1, 4)
         if self.imgsz % 32:
             raise ConfigError(f"imgsz must be a multiple of 32, not {self.imgsz}")
         contradicting = sorted(RESERVED & set(self.ultralytics))
