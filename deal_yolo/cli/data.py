@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json as json_module
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from deal_yolo.cli.console import print_rows, progress
 from deal_yolo.config import find_config
 from deal_yolo.errors import ConfigError
 
@@ -52,15 +50,15 @@ def convert(
     source = library.read_source(form, src, every)
     if classes is not None:
         source = library.map_classes(source, library.read_class_map(classes))
-    with _progress("converting") as report:
+    with progress("converting") as report:
         made = library.convert(source, to, dst, link, lambda done: report(done, None))
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
     if json:
         typer.echo(json_module.dumps(asdict(made) | {"out": str(made.out)}, indent=2))
         return
-    _print([{"split": split, "photos": count} for split, count in made.photos.items()])
-    _print(
+    print_rows([{"split": split, "photos": count} for split, count in made.photos.items()])
+    print_rows(
         [{"class": name, "objects": count} for name, count in made.objects.items()]
         + [{"class": "(ignored)", "objects": made.ignored}]
     )
@@ -102,7 +100,7 @@ def tile(
     }
     given = {k: v for k, v in given.items() if v is not None}
     config = replace(dataset.config.tile or TileConfig(), **given)
-    with _progress("cutting") as report:
+    with progress("cutting") as report:
         made = tile_dataset(dataset, out, config, _words(splits), workers, report)
     windows = read_manifest(made.parent)
     counts = Counter((w.split, w.scale, w.objects > 0) for w in windows)
@@ -119,7 +117,7 @@ def tile(
         }
         for split, scale in objects
     ]
-    _print(rows, {"data": str(made), "rows": rows} if json else None)
+    print_rows(rows, {"data": str(made), "rows": rows} if json else None)
 
 
 @app.command()
@@ -152,8 +150,8 @@ def check(
         _split(dataset, split_by, key, _numbers(shares) or (), out)
         return
     pattern = None if source is None else source_pattern(source)
-    with _progress("looking") as progress:
-        report = check_dataset(dataset, pattern, progress)
+    with progress("looking") as tell:
+        report = check_dataset(dataset, pattern, tell)
     if sheet is not None:
         drawn = write_sheet(dataset, report, sheet)
         typer.echo(f"{drawn} photos in {sheet}" if drawn else "no photo to show", err=True)
@@ -205,10 +203,10 @@ def _split(
             "--split-by is 'folder', 'stem-regex' with --key REGEX, or 'column' with "
             "--key TABLE.csv:COLUMN"
         )
-    with _progress("looking") as progress:
-        proposal = split.propose(dataset, keys, shares, progress)
+    with progress("looking") as tell:
+        proposal = split.propose(dataset, keys, shares, tell)
     made = split.write_split(dataset, proposal, out)
-    _print([{"split": name, "photos": len(found)} for name, found in proposal.splits.items()])
+    print_rows([{"split": name, "photos": len(found)} for name, found in proposal.splits.items()])
     typer.echo(f"{proposal.keys} groups, {proposal.joined} joined to others; use {made}", err=True)
 
 
@@ -235,7 +233,7 @@ def stats(
     if json:
         typer.echo(json_module.dumps(asdict(figures), indent=2))
         return
-    _print(
+    print_rows(
         [
             {
                 "split": split,
@@ -247,8 +245,8 @@ def stats(
             for split, counts in figures.objects.items()
         ]
     )
-    _print([{f"{p} % under": f"{v:.0f} px" for p, v in figures.size_px.items()}])
-    _print(
+    print_rows([{f"{p} % under": f"{v:.0f} px" for p, v in figures.size_px.items()}])
+    print_rows(
         [{f"under {limit} px": f"{share:.1%}" for limit, share in figures.under.items()}],
         title=f"seen whole at {imgsz} px",
     )
@@ -290,21 +288,3 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(t) for t in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"'{text}' is not a list of numbers such as 1.0,0.5") from error
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print(rows: list[dict[str, Any]], as_json: Any = None, title: str | None = None) -> None:
-    if as_json is not None:
-        typer.echo(json_module.dumps(as_json, indent=2))
-        return
-    table = Table(*(rows[0] if rows else ()), title=title)
-    for row in rows:
-        table.add_row(*(f"{v:g}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
