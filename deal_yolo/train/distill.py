@@ -70,8 +70,9 @@ class DistilledLoss(DetectionLoss):
         model: the student, on its device.
         teacher: its classes are the student's.
         weight: of the teacher's loss beside that of the labels.
-        zoom: how many times as large as the student the teacher sees the images. Its strides are
-            then as many times smaller, in px of the student's.
+        zoom: above 1 the teacher also sees the images so many times as large. Its strides are then
+            as many times smaller in px of the student's, and it teaches levels that it lacks:
+            at 2 YOLOv8's P3 teaches P2, with what it sees of small objects in twice the pixels.
 
     Raises:
         WeightsError: the teacher has none of the model's strides.
@@ -79,12 +80,15 @@ class DistilledLoss(DetectionLoss):
 
     def __init__(self, model: DealModel, teacher: DealModel, weight: float, zoom: int = 1) -> None:
         super().__init__(model)
-        self.zoom = zoom
-        self.strides = teacher.stride.to(model.stride) / zoom
-        self.common = model.stride[torch.isin(model.stride, self.strides)]
-        if not len(self.common):
-            theirs, ours = (", ".join(f"{s:g}" for s in m) for m in (self.strides, model.stride))
-            raise WeightsError(f"the teacher has strides {theirs}; this model has {ours}")
+        ours, theirs = model.stride, teacher.stride.to(model.stride)
+        has = torch.isin(ours, theirs)
+        # In the order of the levels: the finest is seen largest.
+        views = ((zoom, ours[torch.isin(ours, theirs / zoom) & ~has]), (1, ours[has]))
+        self.views = [(zoom, strides) for zoom, strides in views if len(strides)]
+        if not self.views:
+            words = (", ".join(f"{s:g}" for s in one) for one in (theirs, ours))
+            raise WeightsError("the teacher has strides {}; this model has {}".format(*words))
+        self.common = torch.cat([strides for _, strides in self.views])
         self.head = model.model[-1]
         self.dtype = model.autocast_dtype
         self.teacher = teacher.to(self.device, memory_format=torch.channels_last).eval()
@@ -101,18 +105,22 @@ class DistilledLoss(DetectionLoss):
 
     @torch.no_grad()
     def look(self, images: Tensor) -> dict[str, Any]:
-        """The teacher's raw maps of the images."""
-        if self.zoom > 1:
-            images = F.interpolate(images, scale_factor=self.zoom, mode="bilinear")
+        """The teacher's raw maps of the images, of the levels with the strides ``common``."""
+        views = [self._view(images, zoom, strides) for zoom, strides in self.views]
+        rows = {k: torch.cat([v[k] for v in views], 2) for k in ("boxes", "scores")}
+        return rows | {"feats": [f for v in views for f in v["feats"]]}
+
+    def _view(self, images: Tensor, zoom: int, strides: Tensor) -> dict[str, Any]:
+        if zoom > 1:
+            images = F.interpolate(images, scale_factor=zoom, mode="bilinear")
         with torch.autocast(images.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             maps: dict[str, Any] = self.teacher(images)[1]
-        return maps
+        return on_levels(maps, self.teacher.stride.to(strides) / zoom, strides)
 
     def distill(self, preds: dict[str, Any], maps: dict[str, Any]) -> Tensor:
-        """The loss of the student's raw maps against the teacher's, a number."""
+        """The loss of the student's raw maps against those of `look`, a number."""
         theirs = self.teacher.model[-1]
         preds = on_levels(preds, self.head.stride, self.common)
-        maps = on_levels(maps, self.strides, self.common)
         target = maps["scores"].float().sigmoid()
         gap = (target - preds["scores"].detach().sigmoid()).abs()
         bce = F.binary_cross_entropy_with_logits(preds["scores"], target, reduction="none")

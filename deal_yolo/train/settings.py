@@ -46,8 +46,8 @@ class TrainConfig:
         teacher: weights (.safetensors) of a larger model of the same strides and classes, to learn
             from besides the labels; None for labels alone.
         teacher_weight: of the teacher's loss beside that of the labels.
-        teacher_zoom: how many times as large the teacher sees a window. At 2 YOLOv8's strides of
-            8, 16 and 32 px teach the levels of strides 4, 8 and 16.
+        teacher_zoom: how many times as large the teacher also sees a window, for the levels that
+            it lacks: at 2 YOLOv8, whose finest stride is 8 px, teaches the level of stride 4.
         ultralytics: more settings of ultralytics' trainer, by its names.
     """
 

@@ -105,26 +105,34 @@ def test_a_teacher_that_does_not_fit_is_refused(teacher: DealModel, tmp_path: Pa
         DistilledLoss(student, teacher, 1.0)
 
 
-def test_a_teacher_that_sees_twice_as_much_teaches_the_level_below() -> None:
+def test_a_teacher_that_also_sees_twice_as_much_teaches_the_level_it_lacks() -> None:
     torch.manual_seed(1)
     teacher = with_statistics(build_model("yolov8n", 2)).requires_grad_(False)
     student = trainable(build_model("deal-yolo", 2))
     small = torch.rand(2, 3, 64, 64)
+    large = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear")
     with torch.no_grad():
-        large = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear")
-        decoded, expected = teacher(large)
+        (_, once), (decoded, twice) = teacher(small), teacher(large)
     loss = DistilledLoss(student, teacher, 1.0, zoom=2)
     maps = loss.look(small)
-    torch.testing.assert_close(maps["scores"], expected["scores"])
-    found = boxes(teacher.model[-1], maps, loss.strides)  # px of what the student sees
+    assert loss.common.tolist() == [4, 8, 16]
+    p2, p3_and_p4 = maps["scores"].split([256, 64 + 16], 2)
+    torch.testing.assert_close(p2, twice["scores"][..., :256])  # its P3 of the larger image
+    torch.testing.assert_close(p3_and_p4, once["scores"][..., :80])
+    found = boxes(teacher.model[-1], maps, loss.common)[:, :256]  # px of what the student sees
     centre = (found[..., :2] + found[..., 2:]).transpose(1, 2) / 2
-    torch.testing.assert_close(centre * 2, decoded[:, :2], atol=1e-3, rtol=0)
+    torch.testing.assert_close(centre * 2, decoded[:, :2, :256], atol=1e-3, rtol=0)
 
     preds = student(small)
     preds["scores"].retain_grad()
     loss.distill(preds, maps).backward()
     taught = preds["scores"].grad.abs().sum((0, 1)) > 0
     assert all(level.any() for level in taught.split([256, 64, 16]))
+
+
+def test_a_level_that_the_teacher_has_needs_no_second_view() -> None:
+    teacher, student = build_model("yolov8n", 2), trainable(build_model("deal-yolo-edge", 2))
+    assert [zoom for zoom, _ in DistilledLoss(student, teacher, 1.0, zoom=2).views] == [1]
 
 
 def test_levels_that_only_one_has_are_left_out(teacher: DealModel) -> None:
