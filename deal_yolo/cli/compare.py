@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from deal_yolo.errors import OutputError
 if TYPE_CHECKING:
     from deal_yolo.evaluate.models import Latency
     from deal_yolo.evaluate.plan import Training
-    from deal_yolo.train.settings import Run
+    from deal_yolo.train.settings import Run, TrainConfig
 
 
 def compare(
@@ -92,9 +93,9 @@ class Workshop:
             return runs.prepare(runs.Request(model, data, folder, config, device, start))
         run = Run.load(folder)
         # Files by their names, since a run may come from another machine.
-        wanted = (model, config, start and start.name, Path(data).stem)
-        has = (run.model_name, run.config, run.pretrained and run.pretrained.name, run.data.stem)
-        if wanted != has:
+        wanted = (model, _portable(config), start and start.name, Path(data).stem)
+        began = run.pretrained and run.pretrained.name
+        if wanted != (run.model_name, _portable(run.config), began, run.data.stem):
             raise OutputError(f"{folder} was trained otherwise: remove it or change --out")
         return run
 
@@ -111,6 +112,11 @@ class Workshop:
 
         result = benchmark(BenchmarkConfig(tuple(files), imgsz=imgsz, threads=threads))
         return [Latency(row.median_ms, row.ratio) for row in result.rows]
+
+
+def _portable(config: TrainConfig) -> TrainConfig:
+    """A recipe with its teacher's name in the place of the path."""
+    return replace(config, teacher=config.teacher and Path(config.teacher).name)
 
 
 def _progress(images: Iterable[Path], what: str) -> Iterable[Path]:

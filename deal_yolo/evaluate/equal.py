@@ -11,6 +11,8 @@ from deal_yolo.evaluate.models import Trained
 from deal_yolo.evaluate.plan import RowConfig
 
 _TRAINING = ("data", "epochs", "batch", "optimizer", "lr0", "loss", "precision", "seed")
+# Named in the weights only where they were used.
+_EXTRA = ("assigner", "teacher", "teacher_zoom")
 
 
 def circumstances(row: RowConfig, trained: Sequence[Trained]) -> dict[str, str]:
@@ -27,6 +29,7 @@ def _circumstances(row: RowConfig, trained: Trained) -> dict[str, str]:
     metadata = trained.metadata
     training = {} if metadata is None else metadata.training
     known: dict[str, Any] = {key: training.get(key, "unknown") for key in _TRAINING}
+    known |= {key: training.get(key, "none" if training else "unknown") for key in _EXTRA}
     known["started from"], known["augmentation"] = _from_run(trained.run)
     known["size of training windows as seen (px)"] = metadata.imgsz if metadata else "unknown"
     own = metadata.imgsz if metadata else "own"

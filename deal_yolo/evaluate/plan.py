@@ -20,6 +20,7 @@ class Training:
         recipe: name or YAML of the recipe.
         data: data YAML to train on; None is the comparison's.
         pretrained: weights to start from.
+        teacher: weights of a larger model to learn from.
         epochs: passes over the windows.
         imgsz: side in px of a window as seen.
         batch: windows a step.
@@ -32,6 +33,7 @@ class Training:
     recipe: str | None = None
     data: str | None = None
     pretrained: str | None = None
+    teacher: str | None = None
     epochs: int | None = None
     imgsz: int | None = None
     batch: int | None = None
@@ -51,7 +53,7 @@ class Training:
     @property
     def options(self) -> dict[str, Any]:
         """What a recipe is changed in; None where it is not."""
-        names = ("epochs", "imgsz", "batch", "optimizer")
+        names = ("teacher", "epochs", "imgsz", "batch", "optimizer")
         return {name: getattr(self, name) for name in names}
 
 

@@ -115,7 +115,8 @@ def test_a_rows_settings_stand_over_the_common_ones() -> None:
     common = {"epochs": 9, "batch": 4, "seeds": [1, 2]}
     config = from_mapping(CompareConfig, {"data": "d", "rows": rows, "train": common}, "run")
     training = config.training_of(config.rows["a"])
-    assert training.options == {"epochs": 3, "imgsz": None, "batch": 4, "optimizer": None}
+    given = {name: value for name, value in training.options.items() if value is not None}
+    assert given == {"epochs": 3, "batch": 4}
     assert (training.seeds, training.data, training.recipe) == ((1, 2), "d", "default")
 
 
@@ -179,21 +180,32 @@ def test_models_are_trained_once_gone_on_with_and_not_taken_for_others(tmp_path:
 
     def run(epochs: int) -> Any:
         common = f"{{epochs: {epochs}, imgsz: 64, batch: 2, seeds: [0, 1], device: cpu}}"
-        rows = "{ours: {train: {model: deal-yolo}}, stock: {train: {model: yolo11n.yaml}}}"
+        taught = (
+            f"{{model: deal-yolo-edge, seeds: [0], teacher: {out}/runs/ours-s0/best.safetensors}}"
+        )
+        rows = (
+            "{ours: {train: {model: deal-yolo}}, stock: {train: {model: yolo11n.yaml}}, "
+            f"taught: {{train: {taught}}}}}"
+        )
         file.write_text(f"data: {data}\ntrain: {common}\nrows: {rows}\nbootstrap: 5\n")
         return CliRunner().invoke(app, ["compare", str(file), "--out", str(out)])
 
     first = run(1)
     assert first.exit_code == 0, first.output
     best = sorted(out.glob("runs/*/best.safetensors"))
-    assert [p.parent.name for p in best] == ["ours-s0", "ours-s1", "stock-s0", "stock-s1"]
+    assert [p.parent.name for p in best] == [
+        "ours-s0",
+        "ours-s1",
+        "stock-s0",
+        "stock-s1",
+        "taught-s0",
+    ]
     made = [p.stat().st_mtime_ns for p in best]
     assert (out / "run-curves.png").is_file()
-    assert "seed" not in "".join(
-        json.loads((out / "run.json").read_text())["sections"][0]["unequal"]
-    )
+    unlike = json.loads((out / "run.json").read_text())["sections"][0]["unequal"]
+    assert "teacher: none (ours, stock); best.safetensors (taught)" in unlike
     shutil.rmtree(out / "runs" / "ours-s1")
     assert run(1).exit_code == 0
     again = [p.stat().st_mtime_ns for p in best]
-    assert [a == b for a, b in zip(made, again, strict=True)] == [True, False, True, True]
+    assert [a == b for a, b in zip(made, again, strict=True)] == [True, False, True, True, True]
     assert "trained otherwise" in str(run(2).exception)
