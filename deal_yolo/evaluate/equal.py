@@ -12,7 +12,7 @@ from deal_yolo.evaluate.plan import RowConfig
 
 _TRAINING = ("data", "epochs", "batch", "optimizer", "lr0", "loss", "precision", "seed")
 # Named in the weights only where they were used.
-_EXTRA = ("assigner", "teacher", "teacher_zoom")
+_EXTRA = ("assigner", "teacher", "teacher_zoom", "ema_steps")
 
 
 def circumstances(row: RowConfig, trained: Sequence[Trained]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,8 @@ class DealTrainer(DetectionTrainer):
             constant = mean_object_size(self.train_loader.dataset.labels, self.args.imgsz)
             for module in (model, self.ema.ema):
                 module.box_loss.nwd_constant.fill_(constant)
+        if self.run.config.ema_steps is not None:
+            self.ema.decay = partial(ema_decay, self.run.config.ema_steps)
         if self.run.config.teacher is not None:
             # Not in the copy that is validated and saved, which was made before.
             teacher = load_teacher(Path(self.run.config.teacher), self.run.names)
@@ -176,6 +179,7 @@ class DealTrainer(DetectionTrainer):
                 **({"assigner": "nwd"} if config.loss.assigner == "nwd" else {}),
                 **({"teacher": Path(config.teacher).name} if config.teacher else {}),
                 **({"teacher_zoom": config.teacher_zoom} if config.teacher_zoom > 1 else {}),
+                **({"ema_steps": config.ema_steps} if config.ema_steps else {}),
                 "nwd_constant": float(unwrap_model(self.model).box_loss.nwd_constant),
                 "precision": str(unwrap_model(self.model).autocast_dtype or torch.float32),
                 "window_metrics": {
@@ -207,6 +211,15 @@ class DealTrainer(DetectionTrainer):
                 f"the loss is not finite in epoch {epoch + 1}: lower lr0, or take precision fp32"
             )
         return False
+
+
+def ema_decay(steps: int, updates: int) -> float:
+    """How much of a moving average is kept at its update number ``updates``, counted from 1.
+
+    The plain mean of all weights so far until these are ``steps``, so that an untrained start has
+    no weight in it; then the mean over about the last ``steps``.
+    """
+    return 1 - 1 / min(updates, steps)
 
 
 def mean_object_size(labels: list[dict[str, Any]], imgsz: int) -> float:

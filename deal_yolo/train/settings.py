@@ -48,6 +48,9 @@ class TrainConfig:
         teacher_weight: of the teacher's loss beside that of the labels.
         teacher_zoom: how many times as large the teacher also sees a window, for the levels that
             it lacks: at 2 YOLOv8, whose finest stride is 8 px, teaches the level of stride 4.
+        ema_steps: how many steps the moving average of the weights, which is what is validated and
+            kept, reaches back; None for ultralytics' own, which grows so slowly that after 3,000
+            steps it reaches back four.
         ultralytics: more settings of ultralytics' trainer, by its names.
     """
 
@@ -65,6 +68,7 @@ class TrainConfig:
     teacher: str | None = None
     teacher_weight: float = 1.0
     teacher_zoom: int = 1
+    ema_steps: int | None = None
     ultralytics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,6 +79,8 @@ class TrainConfig:
         check_range("offset_lr", self.offset_lr, 0, 1)
         check_range("teacher_weight", self.teacher_weight, 0, 100)
         check_range("teacher_zoom", self.teacher_zoom, 1, 4)
+        if self.ema_steps is not None:
+            check_range("ema_steps", self.ema_steps, 1, 1_000_000)
         if self.imgsz % 32:
             raise ConfigError(f"imgsz must be a multiple of 32, not {self.imgsz}")
         contradicting = sorted(RESERVED & set(self.ultralytics))

@@ -126,6 +126,28 @@ def test_after_kill_9_a_run_goes_on_and_has_the_same_curve(data: Path, tmp_path:
     assert rows == figures(whole)
 
 
+def test_the_moving_average_reaches_back_as_far_as_asked(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    step = DealTrainer.optimizer_step
+
+    def noted(trainer: DealTrainer) -> None:
+        step(trainer)
+        seen.append(trainer.model.state_dict()["model.0.conv.weight"].clone())
+
+    monkeypatch.setattr(DealTrainer, "optimizer_step", noted)
+    for steps in (1, 100):
+        seen.clear()
+        config = dataclasses.replace(CONFIG, ema_steps=steps)
+        run = prepare(Request("deal-yolo", str(data), tmp_path / str(steps), config, "cpu"))
+        best = train(run).best
+        average = torch.load(run.last, weights_only=True)["ema"]["model.0.conv.weight"]
+        assert len(seen) == 6
+        torch.testing.assert_close(average, torch.stack(seen[-steps:]).mean(0))
+        assert load_model(best)[1].training["ema_steps"] == steps
+
+
 @pytest.mark.parametrize("optimizer", ADDED)
 def test_a_resumed_run_has_the_optimisers_state(
     optimizer: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

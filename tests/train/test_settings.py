@@ -7,7 +7,7 @@ import torch
 from deal_yolo.config import configs_folder, find_config, load
 from deal_yolo.errors import ConfigError
 from deal_yolo.model.network import model_config
-from deal_yolo.train.engine import mean_object_size
+from deal_yolo.train.engine import ema_decay, mean_object_size
 from deal_yolo.train.precision import autocast_dtype
 from deal_yolo.train.run import with_options
 from deal_yolo.train.settings import Run, TrainConfig
@@ -29,6 +29,7 @@ def test_shipped_recipes_load(name: str) -> None:
         ("epochs: 0", "epochs must be between"),
         ("loss: {iou: giou}", "iou must be one of"),
         ("ultralytics: {epochs: 3}", "'epochs' is set outside"),
+        ("ema_steps: 0", "ema_steps must be between"),
         ("surprise: 1", "unknown key 'surprise'"),
         ("optimizer: SOAPY", "optimizer must be one of AdamW"),
         ("batch: many", "batch must be of type int"),
@@ -40,6 +41,16 @@ def test_wrong_recipes_are_named(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(ConfigError, match=message) as error:
         load(TrainConfig, path)
     assert str(path) in str(error.value)
+
+
+def test_past_its_steps_the_moving_average_forgets_old_weights() -> None:
+    average = 0.0
+    for update in range(1, 101):  # ones, then zeros from the eleventh on
+        kept = ema_decay(10, update)
+        average = kept * average + (1 - kept) * (update <= 10)
+        if update == 10:
+            assert average == pytest.approx(1)
+    assert average == pytest.approx(0.9**90)
 
 
 def test_options_take_the_place_of_the_recipes_values() -> None:
