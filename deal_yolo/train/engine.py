@@ -216,8 +216,8 @@ class DealTrainer(DetectionTrainer):
 def ema_decay(steps: int, updates: int) -> float:
     """How much of a moving average is kept at its update number ``updates``, counted from 1.
 
-    The plain mean of all weights so far until these are ``steps``, so that an untrained start has
-    no weight in it; then the mean over about the last ``steps``.
+    Up to ``steps`` updates the plain mean of the weights after each, without those of the start;
+    from then on about the mean of the last ``steps``.
     """
     return 1 - 1 / min(updates, steps)
 
