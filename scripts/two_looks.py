@@ -1,6 +1,7 @@
 """Draw how two looks work, as in the README: the first look, the windows, the result.
 
-python scripts/two_looks.py weights/deal-yolo-seals.onnx PHOTO OUT (README: MA262988 of data/sample)
+python scripts/two_looks.py weights/deal-yolo-edge-seals.onnx PHOTO OUT
+(README: MA262988 of data/sample)
 """
 
 from __future__ import annotations
