@@ -1,6 +1,8 @@
-"""Average the weights of a model before and after its last part of training, half and half.
+"""Average two weights of a model, half and half: before and after a part of training, or two runs.
 
-python scripts/average.py BEFORE.safetensors AFTER.safetensors OUT.safetensors; then calibrate OUT.
+python scripts/average.py ONE.safetensors OTHER.safetensors OUT.safetensors; then calibrate OUT.
+One and other must have come from the same weights not long ago. What OUT says of its training is
+the other's.
 """
 
 from __future__ import annotations
